@@ -1,0 +1,1 @@
+"""TfPilot Ops: the rules and operations behind the operators' portal."""

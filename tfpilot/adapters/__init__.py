@@ -1,0 +1,1 @@
+"""Storage and GitHub. Their exceptions stop here and leave as ours."""

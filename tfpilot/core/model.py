@@ -1,0 +1,573 @@
+"""The values everything else speaks of. One word per thing; see docs/ARCHITECTURE.md for where they travel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+JsonObject = Mapping[str, Any]
+"""A JSON object as `json.loads` gives it. Treated as read-only everywhere."""
+
+NOTHING: Final[JsonObject] = MappingProxyType({})
+
+
+class Absent:
+    """Marks a field that is not in the document at all, which JSON null is not."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT: Final = Absent()
+
+
+class WorkflowKind(StrEnum):
+    """The five workflows of an infra repo, by the names the run index uses."""
+
+    PLAN = "plan"
+    APPLY = "apply"
+    DESTROY = "destroy"
+    CLEANUP = "cleanup"
+    DRIFT_PLAN = "drift_plan"
+
+
+class LifecycleStatus(StrEnum):
+    """Derived status of a request (SPEC §2), in lifecycle order."""
+
+    REQUEST_CREATED = "request_created"
+    PLANNING = "planning"
+    PLAN_READY = "plan_ready"
+    APPROVED = "approved"
+    MERGED = "merged"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+    FAILED = "failed"
+
+
+ACTIVE_STATUSES: Final = frozenset({LifecycleStatus.PLANNING, LifecycleStatus.APPLYING, LifecycleStatus.DESTROYING})
+TERMINAL_STATUSES: Final = frozenset({LifecycleStatus.APPLIED, LifecycleStatus.DESTROYED, LifecycleStatus.FAILED})
+
+ACTIVE_RUN_STATUSES: Final = frozenset({"queued", "in_progress", "waiting", "pending", "requested"})
+FAILED_CONCLUSIONS: Final = frozenset(
+    {"failure", "cancelled", "timed_out", "action_required", "startup_failure", "stale"}
+)
+EMPTY_CONCLUSIONS: Final = frozenset({"skipped", "neutral"})
+"""Concluded without having planned, applied or destroyed anything."""
+SUCCESS: Final = "success"
+REQUESTED: Final = "requested"
+"""The run status of an intent: dispatched by us or the web app, run id not known yet."""
+
+
+class Role(StrEnum):
+    """What a person may do (SPEC §8); `SYSTEM` is the portal acting by itself."""
+
+    VIEWER = "viewer"
+    DEVELOPER = "developer"
+    APPROVER = "approver"
+    ADMIN = "admin"
+    SYSTEM = "system"
+
+
+class Severity(StrEnum):
+    """How bad a finding is, worst first."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class FindingCode(StrEnum):
+    """What can be wrong with one request (SPEC §3)."""
+
+    STALE_DESTROY = "STALE_DESTROY"
+    STUCK_PLANNING = "STUCK_PLANNING"
+    STUCK_APPLYING = "STUCK_APPLYING"
+    RUN_UNKNOWN = "RUN_UNKNOWN"
+    NOT_DISPATCHED = "NOT_DISPATCHED"
+    WAITING_APPROVAL = "WAITING_APPROVAL"
+    QUEUED = "QUEUED"
+    MISSING_PR = "MISSING_PR"
+    MISSING_RUN = "MISSING_RUN"
+    STATUS_DRIFT = "STATUS_DRIFT"
+    SPLIT_FACTS = "SPLIT_FACTS"
+    STATE_UNKNOWN = "STATE_UNKNOWN"
+    NEVER_STARTED = "NEVER_STARTED"
+    NOTHING_DESTROYED = "NOTHING_DESTROYED"
+    CLEANUP_FAILED = "CLEANUP_FAILED"
+    ABANDONED = "ABANDONED"
+    INDEX_MISSING = "INDEX_MISSING"
+    INDEX_CROSSED = "INDEX_CROSSED"
+    LOCK_EXPIRED = "LOCK_EXPIRED"
+    OVERWRITTEN_FACT = "OVERWRITTEN_FACT"
+    UNREADABLE = "UNREADABLE"
+
+
+class SyncMode(StrEnum):
+    """AUTO asks GitHub only where it helps; REPAIR always does."""
+
+    AUTO = "auto"
+    REPAIR = "repair"
+
+
+class FactOutcome(StrEnum):
+    """What became of asking GitHub for one fact. Only `OK` and `NOT_FOUND` say something about GitHub."""
+
+    OK = "ok"
+    NOT_ASKED = "not asked"
+    NOT_FOUND = "not found"
+    FORBIDDEN = "forbidden"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate limited"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    MALFORMED = "malformed"
+    CROSSED = "crossed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RepoRef:
+    """A GitHub repository by owner and name."""
+
+    owner: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFact:
+    """One attempt of one workflow run, as stored or as GitHub gives it. None is "not known".
+
+    `attempt` counts from 1; a missing one counts as 1. Without `run_id` it is an intent: dispatched, id not known yet.
+    """
+
+    run_id: int | None = None
+    attempt: int | None = None
+    status: str | None = None
+    conclusion: str | None = None
+    head_sha: str | None = None
+    created_at: datetime | None = None
+    run_started_at: datetime | None = None
+    updated_at: datetime | None = None
+    url: str | None = None
+    html_url: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """GitHub says the run is not over, and no conclusion contradicts it."""
+        return self.conclusion is None and self.status in ACTIVE_RUN_STATUSES
+
+    @property
+    def is_failed(self) -> bool:
+        return self.conclusion in FAILED_CONCLUSIONS
+
+    @property
+    def is_success(self) -> bool:
+        return self.conclusion == SUCCESS
+
+    @property
+    def is_waiting_for_person(self) -> bool:
+        """A person must approve before the run goes on (SPEC §3, WAITING_APPROVAL)."""
+        return self.conclusion == "action_required" or (self.conclusion is None and self.status == "waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class PullFact:
+    """A pull request, as stored or as GitHub gives it. None is "not known"."""
+
+    number: int | None = None
+    url: str | None = None
+    open: bool | None = None
+    merged: bool | None = None
+    merged_at: datetime | None = None
+    merge_commit_sha: str | None = None
+    head_sha: str | None = None
+    head_branch: str | None = None
+    title: str | None = None
+    author: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One review of a pull request. `state` is upper-case, as the REST API writes it."""
+
+    login: str
+    state: str
+    submitted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRun:
+    """GitHub's answer about one run: the fact, and what tells whose run it is.
+
+    `path` is the workflow file (`.github/workflows/plan.yml`, possibly with `@ref`), `title` the display title.
+    """
+
+    fact: RunFact
+    repo: RepoRef
+    path: str | None = None
+    name: str | None = None
+    title: str | None = None
+    branch: str | None = None
+    event: str | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunListing:
+    """Runs of one workflow, newest first. `complete` is False where older runs were not read."""
+
+    runs: tuple[WorkflowRun, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerTime:
+    """When a workflow was dispatched, from the document. `at` is None where something is stored that is no time."""
+
+    at: datetime | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The stored approval: the flag, who is named, and what each reviewer said on GitHub (login → Review)."""
+
+    approved: bool
+    approvers: tuple[str, ...]
+    reviews: Mapping[str, Review]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLock:
+    """The request's own lock. `expires_at` None: not readable."""
+
+    holder: str
+    operation: str
+    acquired_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request document as values: facts joined from both places (SPEC §1), and the raw document they came from.
+
+    `runs` and `triggers` hold only the kinds that are present. `stored_runs` keeps both sides of each fact,
+    by field path, for what compares them.
+    """
+
+    raw: JsonObject
+    id: str
+    version: int
+    project: str
+    environment: str
+    module: str
+    created_by: str
+    repo: RepoRef | None
+    base_branch: str | None
+    branch: str | None
+    merged_sha: str | None
+    stored_status: str | None
+    received_at: datetime | None
+    updated_at: datetime | None
+    pr_number: int | None
+    pull: PullFact | None
+    stored_pulls: Mapping[str, PullFact]
+    runs: Mapping[WorkflowKind, RunFact]
+    stored_runs: Mapping[str, RunFact]
+    triggers: Mapping[WorkflowKind, TriggerTime]
+    approval: Approval
+    has_previous_pulls: bool
+    cleanup_pull: PullFact | None
+    lock: RequestLock | None
+    unresolved: Mapping[WorkflowKind, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FactUsed:
+    """A stored field a decision rests on: its path and what stands there."""
+
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A derived status, the rule of SPEC §2 that fired, and the facts it used.
+
+    `destroy_stale`: the destroy outlived 15 minutes without a result, so the status is `failed` by rule 3.
+    """
+
+    status: LifecycleStatus
+    rule: int
+    reason: str
+    facts: tuple[FactUsed, ...]
+    destroy_stale: bool = False
+    destroy_superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How long a run may be active before it counts as stuck."""
+
+    planning: timedelta = timedelta(minutes=15)
+    applying: timedelta = timedelta(minutes=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a request, since when, and what to do. `since` None: not known."""
+
+    code: FindingCode
+    severity: Severity
+    since: datetime | None
+    evidence: tuple[str, ...]
+    next_action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Memo of GitHub's last answer about a request (`ops/checked/`): when, what became of each fact, and what only
+    the jobs of a run tell: per kind the run id, the attempt, and whether a job had started."""
+
+    at: datetime
+    facts: Mapping[str, str] = field(default_factory=dict)
+    jobs: Mapping[WorkflowKind, JobsFact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobsFact:
+    """Whether any job of one attempt of a run had started."""
+
+    run_id: int
+    attempt: int
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosisContext:
+    """What the document cannot know. Empty offline: findings that need it are then left out.
+
+    `blocking_runs` names, per kind, the run of the same environment that ours waits behind. `no_run_listed` holds the
+    kinds for which a complete listing showed no run. `index_owners` maps a tracked kind to the owner its index entry
+    names (None: no entry). `overwritten` lists the field paths that our own records say were overwritten.
+    """
+
+    jobs: Mapping[WorkflowKind, JobsFact] = field(default_factory=dict)
+    blocking_runs: Mapping[WorkflowKind, str] = field(default_factory=dict)
+    no_run_listed: frozenset[WorkflowKind] = frozenset()
+    index_owners: Mapping[WorkflowKind, str | None] = field(default_factory=dict)
+    overwritten: tuple[str, ...] = ()
+    pull_not_found: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuestion:
+    """One run to ask GitHub for: by id where it is known, else by looking for the request's name in the workflow's
+    newest runs, created at `not_before` or later."""
+
+    kind: WorkflowKind
+    run_id: int | None = None
+    not_before: datetime | None = None
+    ask_jobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FactsQuery:
+    """What to ask GitHub about one request. `pr_number` None with `branch`: look the pull request up by its branch."""
+
+    request_id: str
+    repo: RepoRef
+    pr_number: int | None
+    branch: str | None
+    cleanup_branch: str | None
+    runs: tuple[RunQuestion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What became of one question to GitHub. `value` is set only where `outcome` is ok; `detail` is for a person."""
+
+    outcome: FactOutcome
+    value: T | None = None
+    detail: str = ""
+    retry_after: timedelta | None = None
+
+
+NOT_ASKED: Final[Answer[Any]] = Answer(FactOutcome.NOT_ASKED)
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubFacts:
+    """Everything GitHub answered about one request, each fact on its own. `calls` counts HTTP requests sent.
+
+    `repo` is the repository that answered: another name than the stored one where it was renamed.
+    `rate_remaining` is the quota left by the last answer, None if unknown.
+    """
+
+    pull: Answer[PullFact] = NOT_ASKED
+    reviews: Answer[tuple[Review, ...]] = NOT_ASKED
+    cleanup_pull: Answer[PullFact] = NOT_ASKED
+    runs: Mapping[WorkflowKind, Answer[WorkflowRun]] = field(default_factory=dict)
+    jobs: Mapping[WorkflowKind, Answer[JobsFact]] = field(default_factory=dict)
+    calls: int = 0
+
+    def answers(self) -> Mapping[str, Answer[Any]]:
+        """Every answer by the name that HTTP and pages show: pull, reviews, cleanup_pull, then the run kinds."""
+        named: dict[str, Answer[Any]] = {
+            "pull": self.pull,
+            "reviews": self.reviews,
+            "cleanup_pull": self.cleanup_pull,
+        }
+        for kind in WorkflowKind:
+            named[kind.value] = self.runs.get(kind, NOT_ASKED)
+        return named
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field of a document that a repair writes. `after` ABSENT removes it. `source` says why, for a person."""
+
+    path: tuple[str, ...]
+    before: Any
+    after: Any
+    source: str
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveCopy:
+    """The destroyed request's final document goes to `history/`; an older copy there is kept first."""
+
+    request_id: str
+
+
+RepairStep = ArchiveCopy
+"""What a repair does beside writing the document, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """What a repair would do. `crossed` names, for a person, runs that belong to another request and were left alone."""
+
+    request_id: str
+    changes: tuple[FieldChange, ...]
+    steps: tuple[RepairStep, ...]
+    status_before: LifecycleStatus
+    status_after: LifecycleStatus
+    crossed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who asks: login as GitHub writes it, and role."""
+
+    login: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as it was read: parsed JSON, and the ETag a conditional write needs."""
+
+    document: JsonObject
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync did, or with `dry_run` would do.
+
+    `asked` False: AUTO found nothing that GitHub could settle, and `reason` says why. `written`: the document changed
+    in storage. `degraded`: something could not be learned; `retry_after` is how long GitHub asked us to wait.
+    """
+
+    request: Request
+    explanation: Explanation
+    mode: SyncMode
+    dry_run: bool
+    asked: bool
+    reason: str
+    plan: RepairPlan
+    facts: GitHubFacts
+    written: bool
+    degraded: bool = False
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleEvent:
+    """One line of a request's history (`logs/<id>/`)."""
+
+    at: datetime
+    request_id: str
+    event: str
+    actor: str
+    source: str
+    data: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One request as a list shows it: everything a filter, a search or a table cell needs, without the document.
+
+    `status` holds until `fails_at`; from strictly after it on the status is `failed` (a destroy going stale). `stuck_at` is when the
+    request becomes (or became) stuck. `error` is set for an object that is not a request: quarantined, never hidden.
+    `search` is lower-case text: id, PR number, run ids, branch, shas. `size` in bytes.
+    """
+
+    id: str
+    status: LifecycleStatus | None
+    fails_at: datetime | None
+    stuck_at: datetime | None
+    has_drift: bool
+    stored_status: str | None
+    environment: str
+    project: str
+    module: str
+    repo: str
+    created_by: str
+    pr_number: int | None
+    pr_url: str
+    updated_at: datetime | None
+    version: int
+    archived: bool
+    has_archived_copy: bool
+    search: str
+    error: str | None = None
+
+    def status_at(self, now: datetime) -> LifecycleStatus | None:
+        """The derived status at `now`; None where the object is unreadable."""
+        return LifecycleStatus.FAILED if self.fails_at is not None and now > self.fails_at else self.status
+
+    def is_stuck_at(self, now: datetime) -> bool:
+        return self.stuck_at is not None and now > self.stuck_at
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One complete reading of all requests, newest change first. `error` says why the last try to renew it failed,
+    `tried_at` when; `read_at` None: nothing was ever read. `number` grows with every reading that differs."""
+
+    rows: tuple[RequestRow, ...]
+    read_at: datetime | None
+    number: int
+    error: str | None = None
+    tried_at: datetime | None = None

@@ -1,0 +1,154 @@
+"""What operations need from outside, each as narrow as its callers, and the bundle they get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tfpilot.core.model import (
+    Checked,
+    FactsQuery,
+    GitHubFacts,
+    JsonObject,
+    LifecycleEvent,
+    Operator,
+    RepoRef,
+    Snapshot,
+    Stored,
+    Thresholds,
+)
+
+Clock = Callable[[], datetime]
+"""The time now, aware, in UTC."""
+
+
+class Documents(Protocol):
+    """Request documents. Every write is conditional; a document of another version is never overwritten."""
+
+    def get(self, request_id: str) -> Stored:
+        """The active document.
+
+        Raises NotFoundError (no such key), DocumentError (too large, not JSON, not this request) or StorageError.
+        """
+
+    def put(self, request_id: str, document: JsonObject, *, if_match: str) -> str:
+        """Stores the document over the version with ETag `if_match` and answers the new ETag.
+
+        Raises ConflictError where another version, or none, is stored now; StorageError where the store did not answer.
+        """
+
+    def find_archived(self, request_id: str) -> Stored | None:
+        """The archived copy, None where there is none. Raises DocumentError or StorageError."""
+
+    def put_archived(self, request_id: str, document: JsonObject, *, if_match: str | None) -> str:
+        """Stores the archived copy over the version `if_match`, or as a new key with None. Raises as `put`."""
+
+    def keep_archived(self, request_id: str, stored: Stored) -> str:
+        """Keeps an archived copy that is about to be replaced under `ops/backups/`, once per version; answers the key."""
+
+
+class Snapshots(Protocol):
+    """All requests at a glance, from a local cache that is renewed in the background."""
+
+    def current(self) -> Snapshot:
+        """The last complete reading, at once, never waiting for storage. Starts none."""
+
+    def refresh(self, *, older_than: timedelta = timedelta(0)) -> Snapshot:
+        """A reading begun not longer ago than `older_than`: the current one, or a new one. On failure the last good reading with `error` set."""
+
+    def note(self, request_id: str, stored: Stored) -> None:
+        """Takes in one document that was just read or written, so that lists show it without waiting."""
+
+
+class GitHub(Protocol):
+    """GitHub, as far as a repair reads it."""
+
+    def facts_for(self, query: FactsQuery, *, deadline: timedelta) -> GitHubFacts:
+        """Everything GitHub answers about one request within `deadline`, each fact on its own. Never raises GitHubError:
+        what could not be learned is an answer with that outcome."""
+
+    def budget(self) -> tuple[int, int] | None:
+        """(remaining, limit) of the hourly quota as of the last answer; None before the first. Makes no call."""
+
+
+class CheckedMemos(Protocol):
+    """Memo per request of GitHub's last answer (`ops/checked/`)."""
+
+    def find(self, request_id: str) -> Checked | None:
+        """The memo, None where there is none or it cannot be read. Raises StorageError."""
+
+    def put(self, request_id: str, memo: Checked) -> None:
+        """Stores the memo; a newer one that somebody stored meanwhile stays. Raises StorageError."""
+
+
+class Backoffs(Protocol):
+    """GitHub's "come back later", shared by all replicas and with the web app."""
+
+    def find(self, repo: RepoRef, *, now: datetime) -> datetime | None:
+        """Until when GitHub asked not to be called for this repository, None if it may be. Raises StorageError."""
+
+    def put(self, repo: RepoRef, *, until: datetime, now: datetime, reason: str) -> None:
+        """Remembers a back-off; a later one already stored stays. Raises StorageError."""
+
+
+class Events(Protocol):
+    """Lifecycle events of a request (`logs/<id>/`)."""
+
+    def append(self, event: LifecycleEvent) -> None:
+        """Stores the event under its millisecond; a taken one moves on by one. Raises StorageError."""
+
+    def list(self, request_id: str, *, limit: int) -> Sequence[LifecycleEvent]:
+        """The newest events, newest first; unreadable ones are left out. Raises StorageError."""
+
+
+class Identity(Protocol):
+    """Who a bearer token belongs to."""
+
+    def login_of(self, token: str) -> str:
+        """The GitHub login of a token. Raises SignatureError (not valid) or GitHubError."""
+
+
+class Doctor(Protocol):
+    """Checks of everything the portal talks to; never raises."""
+
+    def checks(self) -> Sequence[HealthCheck]:
+        """One result per connection and permission, in a fixed order."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One check: what was tried, whether it held, what was seen, and what to do where it did not."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Who may do what, from settings: logins per role, and which environments are not prod."""
+
+    admins: str
+    approvers: str
+    dev_environments: frozenset[str]
+    prod_allowed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Everything an operation may touch."""
+
+    documents: Documents
+    snapshots: Snapshots
+    github: GitHub
+    checked: CheckedMemos
+    backoffs: Backoffs
+    events: Events
+    identity: Identity
+    doctor: Doctor
+    clock: Clock
+    thresholds: Thresholds
+    rights: Rights

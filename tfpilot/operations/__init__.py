@@ -1,0 +1,1 @@
+"""What an operator can do: one public function per verb, with the edges as its first argument."""

@@ -1,0 +1,1 @@
+"""How pages look: shell, tables, charts. With app.py and pages/, the only importer of Streamlit."""
