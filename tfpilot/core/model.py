@@ -68,6 +68,15 @@ REQUESTED: Final = "requested"
 """The run status of an intent: dispatched by us or the web app, run id not known yet."""
 
 
+UNMAINTAINED_STATUS: Final = "created"
+"""What the web app stores once, at creation, and never maintains: no claim about the status, so never a drift."""
+
+
+def is_drift(stored_status: str | None, status: LifecycleStatus) -> bool:
+    """Whether a stored status claims something else than the derived one."""
+    return stored_status not in (None, UNMAINTAINED_STATUS, status.value)
+
+
 class Role(StrEnum):
     """What a person may do (SPEC §8); `SYSTEM` is the portal acting by itself."""
 
@@ -200,6 +209,14 @@ class PullFact:
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self.open is True and not self.merged
+
+    @property
+    def is_closed_unmerged(self) -> bool:
+        return self.open is False and not self.merged
+
 
 @dataclass(frozen=True, slots=True)
 class Review:
@@ -293,6 +310,7 @@ class Request:
     approval: Approval
     has_previous_pulls: bool
     cleanup_pull: PullFact | None
+    cleanup_error: str | None
     lock: RequestLock | None
     unresolved: Mapping[WorkflowKind, int]
 
@@ -465,7 +483,7 @@ RepairStep = ArchiveCopy
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """What a repair would do. `crossed` names, for a person, runs that belong to another request and were left alone."""
+    """What a repair would do. `crossed` tells a person which runs belong to another request and were left alone."""
 
     request_id: str
     changes: tuple[FieldChange, ...]
@@ -528,16 +546,15 @@ class LifecycleEvent:
 class RequestRow:
     """One request as a list shows it: everything a filter, a search or a table cell needs, without the document.
 
-    `status` holds until `fails_at`; from strictly after it on the status is `failed` (a destroy going stale). `stuck_at` is when the
-    request becomes (or became) stuck. `error` is set for an object that is not a request: quarantined, never hidden.
-    `search` is lower-case text: id, PR number, run ids, branch, shas. `size` in bytes.
+    `status` holds until `fails_at`; strictly after it the status is `failed` (a destroy gone stale). `stuck_at` is when
+    the request becomes (or became) stuck. `error` is set for an object that is no request: quarantined, never hidden.
+    `search` is lower-case text: id, PR number, run ids, branch, shas.
     """
 
     id: str
     status: LifecycleStatus | None
     fails_at: datetime | None
     stuck_at: datetime | None
-    has_drift: bool
     stored_status: str | None
     environment: str
     project: str
@@ -559,6 +576,11 @@ class RequestRow:
 
     def is_stuck_at(self, now: datetime) -> bool:
         return self.stuck_at is not None and now > self.stuck_at
+
+    def has_drift_at(self, now: datetime) -> bool:
+        """Whether the stored status claims something else than the derived one."""
+        status = self.status_at(now)
+        return status is not None and is_drift(self.stored_status, status)
 
 
 @dataclass(frozen=True, slots=True)
