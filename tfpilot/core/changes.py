@@ -1,0 +1,194 @@
+"""Which fields of a document a fact from GitHub changes: the canonical place, and the legacy mirror (SPEC §1, §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from tfpilot.core.approval import weigh
+from tfpilot.core.document import field_at, format_time, parse_time
+from tfpilot.core.facts import TRIGGER_TOLERANCE, newest_run
+from tfpilot.core.model import (
+    ABSENT,
+    FieldChange,
+    JsonObject,
+    PullFact,
+    Request,
+    Review,
+    RunFact,
+    WorkflowKind,
+)
+from tfpilot.core.request import LEGACY_RUNS, canonical_run
+
+_RUN_FIELDS: Final = {
+    "run_id": "runId",
+    "attempt": "attempt",
+    "status": "status",
+    "conclusion": "conclusion",
+    "head_sha": "headSha",
+    "created_at": "createdAt",
+    "run_started_at": "runStartedAt",
+    "updated_at": "updatedAt",
+    "url": "url",
+    "html_url": "htmlUrl",
+}
+_PULL_FIELDS: Final = {
+    "number": "number",
+    "url": "url",
+    "open": "open",
+    "merged": "merged",
+    "merged_at": "mergedAt",
+    "merge_commit_sha": "mergeCommitSha",
+    "head_sha": "headSha",
+}
+_CLEANUP_FIELDS: Final = {"number": "number", "url": "url", "merged": "merged", "head_branch": "headBranch"}
+
+
+def run_changes(request: Request, kind: WorkflowKind, learned: RunFact) -> Iterator[FieldChange]:
+    """The changes by what GitHub says of the run that the document tracks; none where it is about another run."""
+    if not _is_about_tracked_run(request, kind, learned):
+        return
+    fact = newest_run(request.runs.get(kind), replace(learned, url=learned.html_url or learned.url))
+    values = {name: _json_value(getattr(fact, attribute)) for attribute, name in _RUN_FIELDS.items()}
+    source = f"run {fact.run_id}, attempt {fact.attempt or 1}"
+    yield from _field_changes(request.raw, canonical_run(kind), values, source)
+    legacy = LEGACY_RUNS.get(kind)
+    if legacy is not None:
+        yield from _field_changes(request.raw, (legacy,), values, f"mirror of the {kind.value} fact")
+    if kind in request.unresolved:
+        path = ("github", "unresolved", kind.value)
+        yield from _change(request.raw, path, ABSENT, "GitHub answers for the run again")
+
+
+def unresolved_changes(request: Request, kind: WorkflowKind, now: datetime) -> Iterator[FieldChange]:
+    """Remembers, once, that GitHub no longer has the tracked run."""
+    run = request.runs.get(kind)
+    if run is None or run.run_id is None or request.unresolved.get(kind) == run.run_id:
+        return
+    memo = {"runId": run.run_id, "at": format_time(now)}
+    yield from _change(request.raw, ("github", "unresolved", kind.value), memo, f"GitHub has no run {run.run_id}")
+
+
+def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
+    """The changes by what GitHub says of the request's pull request; none where it is about another one."""
+    if learned.number is None or request.pr_number not in (None, learned.number):
+        return
+    pull = _still_merged(request.pull, learned)
+    source = f"pull request #{pull.number}"
+    values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _PULL_FIELDS.items()}
+    canonical = values | {"createdAt": _json_value(pull.created_at)}
+    yield from _field_changes(request.raw, ("github", "pr"), canonical, source)
+    yield from _field_changes(request.raw, ("pr",), values, "mirror of the PR fact")
+    if isinstance(request.raw.get("pullRequest"), dict):
+        mirrored = {name: values[name] for name in ("number", "open", "merged")}
+        yield from _field_changes(request.raw, ("pullRequest",), mirrored, "mirror of the PR fact")
+    if request.pr_number is None:
+        found = f"found by branch {pull.head_branch}"
+        yield from _field_changes(request.raw, (), {"prNumber": pull.number, "prUrl": pull.url}, found)
+    if pull.merged and pull.merge_commit_sha is not None:
+        yield from _change(request.raw, ("mergedSha",), pull.merge_commit_sha, f"merge of #{pull.number}")
+
+
+def approval_changes(
+    request: Request, reviews: Iterable[Review], *, author: str | None, merged: bool
+) -> Iterator[FieldChange]:
+    """The changes by the reviews of the request's pull request. `merged`: an approval is not withdrawn any more."""
+    verdict = weigh(request.approval, reviews, author=author, merged=merged)
+    for login, review in sorted(verdict.reviews.items()):
+        name = next((known for known in request.approval.reviews if known.casefold() == login.casefold()), login)
+        values = {"state": review.state.upper(), "submittedAt": _json_value(review.submitted_at)}
+        yield from _field_changes(request.raw, ("approval", "reviews", name), values, f"review by {login}")
+    if verdict.approved != request.approval.approved:
+        yield from _change(request.raw, ("approval", "approved"), verdict.approved, verdict.reason)
+    if verdict.approvers != request.approval.approvers:
+        yield from _change(request.raw, ("approval", "approvers"), list(verdict.approvers), verdict.reason)
+
+
+def cleanup_pull_changes(request: Request, learned: PullFact, now: datetime) -> Iterator[FieldChange]:
+    """The changes by the cleanup pull request, with its timeline steps, each once."""
+    if learned.number is None:
+        return
+    stored = request.cleanup_pull
+    same = stored is not None and stored.number in (None, learned.number)
+    pull = _still_merged(stored if same else None, learned)
+    source = f"cleanup pull request #{pull.number}"
+    values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _CLEANUP_FIELDS.items()}
+    values |= {"merged": bool(pull.merged), "status": "open" if pull.is_open else "closed"}
+    yield from _field_changes(request.raw, ("cleanupPr",), values, source)
+    merged_step = [("Cleanup PR merged", pull.merged_at)] if pull.merged else []
+    steps = [("Cleanup PR opened", pull.created_at), *merged_step]
+    yield from _timeline_changes(request.raw, steps, pull.url or "", now, source)
+
+
+def _is_about_tracked_run(request: Request, kind: WorkflowKind, learned: RunFact) -> bool:
+    """Whether the answer is about the run that the document tracks now: it may have changed since GitHub was asked."""
+    stored, trigger = request.runs.get(kind), request.triggers.get(kind)
+    if stored is not None and stored.run_id is not None:
+        return learned.run_id == stored.run_id
+    if trigger is None or trigger.at is None or learned.created_at is None:
+        return True
+    return learned.created_at >= trigger.at - TRIGGER_TOLERANCE
+
+
+def _still_merged(stored: PullFact | None, learned: PullFact) -> PullFact:
+    """What GitHub says, except that a merge is never taken back: an answer without it is an older one."""
+    if stored is None or not stored.merged or learned.merged:
+        return learned
+    return replace(
+        learned,
+        merged=True,
+        open=False,
+        merged_at=stored.merged_at or learned.merged_at,
+        merge_commit_sha=stored.merge_commit_sha or learned.merge_commit_sha,
+    )
+
+
+def _timeline_changes(
+    document: JsonObject, steps: Iterable[tuple[str, datetime | None]], link: str, now: datetime, source: str
+) -> Iterator[FieldChange]:
+    """Adds each step that the timeline does not hold yet for the pull request behind `link`."""
+    timeline = document.get("timeline")
+    known = list(timeline) if isinstance(timeline, list) else []
+    seen = {(entry.get("step"), _number_in(entry.get("message"))) for entry in known if isinstance(entry, Mapping)}
+    added = [
+        {"step": step, "status": "Complete", "message": link, "at": format_time(at or now)}
+        for step, at in steps
+        if (step, _number_in(link)) not in seen
+    ]
+    if added:
+        yield from _change(document, ("timeline",), [*known, *added], source)
+
+
+def _number_in(link: object) -> str:
+    """The last part of a link: the pull request's number, which stays when a repository is renamed."""
+    return str(link).rpartition("/")[2]
+
+
+def _field_changes(
+    document: JsonObject, path: tuple[str, ...], values: Mapping[str, object], source: str
+) -> Iterator[FieldChange]:
+    for name, value in values.items():
+        yield from _change(document, (*path, name), value, source)
+
+
+def _change(document: JsonObject, path: tuple[str, ...], after: object, source: str) -> Iterator[FieldChange]:
+    """The change, unless the field says the same already. What is not known is not written over nothing."""
+    before = field_at(document, path)
+    nothing_known = after is None and (before is ABSENT or before == "")
+    if not nothing_known and not _is_same(before, after):
+        yield FieldChange(path, before, after, source)
+
+
+def _is_same(before: object, after: object) -> bool:
+    if before is ABSENT or after is ABSENT:
+        return before is after
+    if type(before) is not type(after):
+        return False
+    at = parse_time(before)
+    return before == after or (at is not None and at == parse_time(after))
+
+
+def _json_value(value: object) -> object:
+    return format_time(value) if isinstance(value, datetime) else value
