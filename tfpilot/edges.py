@@ -61,6 +61,9 @@ class Snapshots(Protocol):
     def note(self, request_id: str, stored: Stored) -> None:
         """Takes in one document that was just read or written, so that lists show it without waiting."""
 
+    def progress(self) -> tuple[int, int] | None:
+        """(documents read, documents to read) of the reading that is under way; None where there is none."""
+
 
 class GitHub(Protocol):
     """GitHub, as far as a repair reads it."""

@@ -42,6 +42,10 @@ class RefusedError(TfPilotError):
     """A guard or a missing right said no. Nothing was done."""
 
 
+class MissingRightError(RefusedError):
+    """The operator's role, or a list of people, does not allow it."""
+
+
 class SignatureError(TfPilotError):
     """A caller could not prove who it is."""
 

@@ -42,25 +42,34 @@ def latest_voices(reviews: Iterable[Review], *, author: str | None) -> Mapping[s
     return {review.login: review for review in latest.values()}
 
 
-def weigh(stored: Approval, reviews: Iterable[Review], *, author: str | None, merged: bool) -> Verdict:
+def weigh(
+    stored: Approval, reviews: Iterable[Review], *, author: str | None, merged: bool, since: datetime | None = None
+) -> Verdict:
     """Whether the request is approved: somebody approves and nobody requests changes.
 
     A stored approver who spoke on GitHub is GitHub's voice; the others are the web app's own approvals, as is an
-    approval that names nobody and was never backed by a review. After the merge an approval is not withdrawn.
+    approval that names nobody and was never backed by a review. After the merge an approval is not withdrawn. Stored
+    reviews from before `since`, when the current revision began, do not count any more.
     """
-    voices = latest_voices([*stored.reviews.values(), *reviews], author=author)
-    spoke = {login.casefold() for login in voices}
+    outdated = {login for login, review in stored.reviews.items() if _is_before(review, since)}
+    current = [review for login, review in stored.reviews.items() if login not in outdated]
+    voices = latest_voices([*current, *reviews], author=author)
+    spoke = {login.casefold() for login in [*voices, *outdated]}
     on_github = sorted(login for login, review in voices.items() if review.state.upper() == APPROVED)
     approving_there = {login.casefold() for login in on_github}
+    objecting = sorted(login for login, review in voices.items() if review.state.upper() == CHANGES_REQUESTED)
     own = [login for login in stored.approvers if login.casefold() not in spoke]
     still = tuple(login for login in stored.approvers if login in own or login.casefold() in approving_there)
-    objecting = sorted(login for login, review in voices.items() if review.state.upper() == CHANGES_REQUESTED)
     unnamed = stored.approved and not stored.approvers and not stored.reviews
     approving = len(own) + len(on_github) + unnamed
     kept = merged and stored.approved
     approvers = (stored.approvers if kept else still) + _new(on_github, stored.approvers)
     reason = f"{approving} approving, {_who(objecting)} requesting changes{', kept after the merge' if kept else ''}"
     return Verdict(kept or (approving > 0 and not objecting), approvers, voices, reason)
+
+
+def _is_before(review: Review, since: datetime | None) -> bool:
+    return since is not None and review.submitted_at is not None and review.submitted_at < since
 
 
 def _order(review: Review) -> tuple[datetime, int, str]:

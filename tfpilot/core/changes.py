@@ -91,11 +91,12 @@ def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
         yield from _change(request.raw, ("mergedSha",), pull.merge_commit_sha, f"merge of #{pull.number}")
 
 
-def approval_changes(
-    request: Request, reviews: Iterable[Review], *, author: str | None, merged: bool
-) -> Iterator[FieldChange]:
-    """The changes by the reviews of the request's pull request. `merged`: an approval is not withdrawn any more."""
-    verdict = weigh(request.approval, reviews, author=author, merged=merged)
+def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact | None) -> Iterator[FieldChange]:
+    """The changes by the reviews of the request's pull request. `pull`: that one as GitHub gave it, if it did."""
+    merged = bool(request.pull and request.pull.merged) or bool(pull and pull.merged)
+    revision_began = pull.created_at if pull and request.has_previous_pulls else None
+    author = pull.author if pull else None
+    verdict = weigh(request.approval, reviews, author=author, merged=merged, since=revision_began)
     for login, review in sorted(verdict.reviews.items()):
         name = next((known for known in request.approval.reviews if known.casefold() == login.casefold()), login)
         values = {"state": review.state.upper(), "submittedAt": _json_value(review.submitted_at)}

@@ -514,7 +514,8 @@ class SyncResult:
     """What a sync did, or with `dry_run` would do.
 
     `asked` False: AUTO found nothing that GitHub could settle, and `reason` says why. `written`: the document changed
-    in storage. `degraded`: something could not be learned; `retry_after` is how long GitHub asked us to wait.
+    in storage. `degraded`: something could not be learned; `retry_after` is how long GitHub asked us to wait. `notices`
+    tell a person what went wrong beside the document, which is stored.
     """
 
     request: Request
@@ -528,6 +529,7 @@ class SyncResult:
     written: bool
     degraded: bool = False
     retry_after: timedelta | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

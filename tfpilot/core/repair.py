@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tfpilot.core.changes import (
@@ -16,6 +16,7 @@ from tfpilot.core.changes import (
 from tfpilot.core.document import apply_changes, format_time
 from tfpilot.core.lifecycle import derive_status
 from tfpilot.core.model import (
+    Answer,
     ArchiveCopy,
     FactOutcome,
     FactsQuery,
@@ -104,9 +105,7 @@ def _changes(request: Request, facts: GitHubFacts, now: datetime) -> Iterator[Fi
     if pull is not None:
         yield from pull_changes(request, pull)
     if facts.reviews.value is not None and is_current:
-        merged = bool(request.pull and request.pull.merged) or bool(pull and pull.merged)
-        author = pull.author if pull else None
-        yield from approval_changes(request, facts.reviews.value, author=author, merged=merged)
+        yield from approval_changes(request, facts.reviews.value, pull)
     if facts.cleanup_pull.value is not None:
         yield from cleanup_pull_changes(request, facts.cleanup_pull.value, now)
     for kind, answer in facts.runs.items():
@@ -149,3 +148,20 @@ def _steps(
 ) -> tuple[RepairStep, ...]:
     is_final = status is LifecycleStatus.DESTROYED and (bool(changes) or archived != request.raw)
     return (ArchiveCopy(request.id),) if is_final else ()
+
+
+def longest_wait(facts: GitHubFacts) -> timedelta | None:
+    """How long GitHub asked us to wait, by the most demanding of its answers; None where none did."""
+    waits = [answer.retry_after for answer in facts.answers().values() if answer.retry_after is not None]
+    return max(waits, default=None)
+
+
+def unanswered(query: FactsQuery, outcome: FactOutcome, detail: str, retry_after: timedelta | None) -> GitHubFacts:
+    """The facts where GitHub is not asked at all: every question has the same outcome."""
+    nothing: Answer[Any] = Answer(outcome, None, detail, retry_after)
+    return GitHubFacts(
+        pull=nothing,
+        reviews=nothing,
+        cleanup_pull=nothing,
+        runs={question.kind: nothing for question in query.runs},
+    )

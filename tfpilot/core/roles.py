@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from tfpilot.core.model import Operator, Role
-from tfpilot.errors import RefusedError
+from tfpilot.errors import MissingRightError
 
 
 class Right(StrEnum):
@@ -39,7 +39,7 @@ def check_right(
     dev_environments: Collection[str],
     prod_allowed: Collection[str] = frozenset(),
 ) -> None:
-    """Returns where the operator may do it in that environment; raises RefusedError naming the missing right.
+    """Returns where the operator may do it in that environment; raises MissingRightError naming the missing right.
 
     Every environment outside `dev_environments` is prod. A non-empty `prod_allowed` restricts prod writes to its
     members, admins included; the portal itself is exempt.
@@ -51,12 +51,12 @@ def check_right(
     needed = Role.APPROVER if is_prod else Role.DEVELOPER
     where = f"in {environment or 'an unknown environment'}{', which counts as prod' if is_prod else ''}"
     if _RANK[operator.role] < _RANK[needed]:
-        raise RefusedError(
+        raise MissingRightError(
             f"{operator.login or 'Nobody'} is a {operator.role.value} and may not {right.value} {where}",
             f"It takes the role {needed.value}. An admin grants it in the portal's settings.",
         )
     if is_prod and prod_allowed and operator.login.casefold() not in {login.casefold() for login in prod_allowed}:
-        raise RefusedError(
+        raise MissingRightError(
             f"{operator.login} is not among those who may write {where}",
             "TFPILOT_PROD_ALLOWED_USERS names who may.",
         )
@@ -64,7 +64,7 @@ def check_right(
 
 def _check_system(operator: Operator, right: Right) -> None:
     if operator.role is Role.SYSTEM and right not in _SYSTEM_RIGHTS:
-        raise RefusedError(f"The portal itself may not {right.value}", "A person must do it.")
+        raise MissingRightError(f"The portal itself may not {right.value}", "A person must do it.")
 
 
 def _logins(listed: str) -> frozenset[str]:

@@ -1,0 +1,126 @@
+"""Looking at requests: the list, and one request with all that is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tfpilot.core.diagnosis import diagnose
+from tfpilot.core.document import check_request_id
+from tfpilot.core.lifecycle import explain, needs_repair
+from tfpilot.core.model import (
+    Checked,
+    DiagnosisContext,
+    Explanation,
+    FactOutcome,
+    Finding,
+    LifecycleEvent,
+    Request,
+    Snapshot,
+    Stored,
+)
+from tfpilot.core.request import parse_request
+from tfpilot.core.selection import RequestFilter, Selection, select
+from tfpilot.edges import Edges
+from tfpilot.errors import NotFoundError, StorageError
+
+EVENTS_SHOWN: Final = 50
+FRESH_ENOUGH: Final = timedelta(seconds=15)
+"""How old a reading may be where a caller asks for data instead of looking at a page that shows its age."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestList:
+    """A selection of requests with the reading it comes from."""
+
+    selection: Selection
+    snapshot: Snapshot
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One request as an operator sees it. `archived`: the document is the copy in `history/`, nothing active exists.
+
+    `has_archived_copy`: an active request that also has such a copy. `checked` tells when GitHub last answered.
+    """
+
+    stored: Stored
+    request: Request
+    explanation: Explanation
+    findings: tuple[Finding, ...]
+    events: Sequence[LifecycleEvent]
+    checked: Checked | None
+    archived: bool
+    has_archived_copy: bool
+    needs_repair: bool
+    at: datetime
+
+
+def list_requests(edges: Edges, wanted: RequestFilter) -> RequestList:
+    """The requests that match, from the last complete reading, at once. The reading tells its age and error."""
+    now = edges.clock()
+    snapshot = edges.snapshots.current()
+    return RequestList(select(snapshot.rows, wanted, now), snapshot, now)
+
+
+def list_fresh_requests(edges: Edges, wanted: RequestFilter) -> RequestList:
+    """The requests that match, from a reading at most 15 s old. Raises StorageError where there is none."""
+    snapshot = edges.snapshots.refresh(older_than=FRESH_ENOUGH)
+    if snapshot.error is not None or snapshot.read_at is None:
+        raise StorageError(
+            f"The requests could not be listed: {snapshot.error or 'nothing was read yet'}",
+            "Try again; `python -m tfpilot doctor` checks the bucket and the credentials.",
+        )
+    now = edges.clock()
+    return RequestList(select(snapshot.rows, wanted, now), snapshot, now)
+
+
+def open_request(edges: Edges, request_id: str) -> RequestView:
+    """Everything known about one request, read now. Never asks GitHub.
+
+    Raises MalformedIdError, NotFoundError, DocumentError or StorageError.
+    """
+    stored, archived = _read(edges, check_request_id(request_id))
+    request = parse_request(stored.document)
+    checked = None if archived else edges.checked.find(request_id)
+    now = edges.clock()
+    if not archived:
+        edges.snapshots.note(request_id, stored)
+    return RequestView(
+        stored=stored,
+        request=request,
+        explanation=explain(request, now),
+        findings=diagnose(request, now, edges.thresholds, context_of(checked)),
+        events=edges.events.list(request_id, limit=EVENTS_SHOWN),
+        checked=checked,
+        archived=archived,
+        has_archived_copy=not archived and _is_twin(edges, request_id),
+        needs_repair=not archived and needs_repair(request, now, edges.thresholds),
+        at=now,
+    )
+
+
+def context_of(checked: Checked | None) -> DiagnosisContext:
+    """What GitHub's last answer adds to the document, for a diagnosis."""
+    if checked is None:
+        return DiagnosisContext()
+    pull_not_found = checked.facts.get("pull") == FactOutcome.NOT_FOUND.value
+    return DiagnosisContext(jobs=checked.jobs, pull_not_found=pull_not_found)
+
+
+def _read(edges: Edges, request_id: str) -> tuple[Stored, bool]:
+    try:
+        return edges.documents.get(request_id), False
+    except NotFoundError:
+        archived = edges.documents.find_archived(request_id)
+        if archived is None:
+            raise
+        return archived, True
+
+
+def _is_twin(edges: Edges, request_id: str) -> bool:
+    """From the last reading: a page need not ask storage again for what a list knows."""
+    return any(row.id == request_id and row.has_archived_copy for row in edges.snapshots.current().rows)
