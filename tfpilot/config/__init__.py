@@ -1,0 +1,8 @@
+"""Settings, read once when the process starts."""
+
+from __future__ import annotations
+
+from tfpilot.config.credentials import GitHubApp, check_configured, github_credentials
+from tfpilot.config.settings import Settings, load_settings
+
+__all__ = ["GitHubApp", "Settings", "check_configured", "github_credentials", "load_settings"]

@@ -1,0 +1,111 @@
+"""What the value of one variable may look like. Every message says what is allowed and repeats no value."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+LONGEST_STUCK_MINUTES: Final = 7 * 24 * 60
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _full_match(pattern: str, what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _url(value: str) -> str:
+    # The standard library's own messages repeat parts of the value, which may hold a password.
+    problem = "must be a URL such as https://host or https://host:port/path, without user name, query and fragment"
+    try:
+        parts = urlsplit(value)
+        reachable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(problem) from None
+    if not reachable or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(problem)
+    return value.rstrip("/")
+
+
+def _url_for_token(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("must begin with https://, because the token travels with every call")
+    return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    # A line end would make every call fail with a message that repeats the token.
+    token = value.get_secret_value().strip()
+    if re.fullmatch(r"[!-~]+", token) is None:
+        raise ValueError("must be one word of printable ASCII characters")
+    return SecretStr(token)
+
+
+def _switch(value: object) -> object:
+    switches = {"1": True, "true": True, "0": False, "false": False}
+    key = str(value).strip().lower()
+    if key not in switches:
+        raise ValueError("must be 1 or 0")
+    return switches[key]
+
+
+def _names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = frozenset(name.strip() for name in value.split(",")) - {""}
+    if not names:
+        raise ValueError("names nobody and nothing: give names separated by commas, or leave it unset")
+    return names
+
+
+def _lower(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+def _directory(value: Path) -> Path:
+    problem = "must be a directory that this user can reach, or one that does not exist yet"
+    try:
+        path = value.expanduser().absolute()
+        usable = path.is_dir() or not path.exists()
+    except (RuntimeError, OSError):
+        raise ValueError(problem) from None
+    if not usable:
+        raise ValueError(problem)
+    return path
+
+
+def _available_auth(value: object) -> object:
+    if value in {"oidc", "proxy"}:
+        raise ValueError(f"`{value}` is not available in this version; allowed: `local`")
+    return value
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+BucketName = Annotated[str, _full_match(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", "the name of a bucket, without s3://")]
+Region = Annotated[str, _full_match(r"[a-z0-9-]+", "the name of a region, such as eu-west-2")]
+Branch = Annotated[str, _full_match(r"[^\s~^:?*\[\\]+", "the name of a branch")]
+AppId = Annotated[str, _full_match(r"[A-Za-z0-9._-]+", "the app's id (a number) or its client id")]
+WorkflowFile = Annotated[str, _full_match(r"[\w.-]+\.ya?ml", "a file name in .github/workflows, such as plan.yml")]
+Token = Annotated[SecretStr, AfterValidator(_token)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Minutes = Annotated[int, Field(ge=1, le=LONGEST_STUCK_MINUTES)]
+Url = Annotated[str, AfterValidator(_url)]
+TokenUrl = Annotated[Url, AfterValidator(_url_for_token)]
+Directory = Annotated[Path, AfterValidator(_directory)]
+Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
+Logins = Annotated[Names, AfterValidator(_lower)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+Auth = Annotated[Literal["local"], BeforeValidator(_available_auth)]

@@ -1,0 +1,172 @@
+"""The settings of one process, from the environment or `.env`. An empty variable is not set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tfpilot.config.fields import (
+    AppId,
+    Auth,
+    Branch,
+    BucketName,
+    Directory,
+    Logins,
+    LogLevel,
+    Minutes,
+    Names,
+    Region,
+    Switch,
+    Token,
+    TokenUrl,
+    Url,
+    WorkflowFile,
+)
+from tfpilot.core.model import Thresholds, WorkflowKind
+from tfpilot.edges import Rights
+from tfpilot.errors import ConfigError
+
+DOTENV: Final = Path(".env")
+
+
+def _default_cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(base) / "tfpilot" if base else Path.home() / ".cache" / "tfpilot"
+    except RuntimeError as error:
+        raise ConfigError(
+            "TFPILOT_CACHE_DIR is not set, and this user has no home directory to put a cache in.",
+            "Set TFPILOT_CACHE_DIR to a directory the portal may write.",
+        ) from error
+
+
+class Settings(BaseSettings):
+    """Everything the environment says, each variable checked by itself; `check_configured` tells what goes together."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=True, hide_input_in_errors=True
+    )
+
+    requests_bucket: BucketName | None = Field(None, validation_alias="TFPILOT_REQUESTS_BUCKET")
+    region: Region = Field("eu-west-2", validation_alias="TFPILOT_DEFAULT_REGION")
+    s3_endpoint: Url | None = Field(None, validation_alias="AWS_ENDPOINT_URL_S3")
+    """To be shown. The AWS SDK reads the variable by itself."""
+    sse: Literal["AES256", "none"] = Field("AES256", validation_alias="TFPILOT_SSE")
+
+    github_token: Token | None = Field(None, validation_alias="GITHUB_TOKEN")
+    github_app_id: AppId | None = Field(None, validation_alias="GITHUB_APP_ID")
+    github_app_installation_id: int | None = Field(None, ge=1, validation_alias="GITHUB_APP_INSTALLATION_ID")
+    github_app_private_key: SecretStr | None = Field(None, validation_alias="GITHUB_APP_PRIVATE_KEY")
+    github_app_private_key_file: Path | None = Field(None, validation_alias="GITHUB_APP_PRIVATE_KEY_FILE")
+    github_api_url: TokenUrl = Field("https://api.github.com", validation_alias="GITHUB_API_URL")
+    plan_workflow_file: WorkflowFile = Field("plan.yml", validation_alias="GITHUB_PLAN_WORKFLOW_FILE")
+    apply_workflow_file: WorkflowFile = Field("apply.yml", validation_alias="GITHUB_APPLY_WORKFLOW_FILE")
+    destroy_workflow_file: WorkflowFile = Field("destroy.yml", validation_alias="GITHUB_DESTROY_WORKFLOW_FILE")
+    cleanup_workflow_file: WorkflowFile = Field("cleanup.yml", validation_alias="GITHUB_CLEANUP_WORKFLOW_FILE")
+    drift_plan_workflow_file: WorkflowFile = Field("drift-plan.yml", validation_alias="GITHUB_DRIFT_PLAN_WORKFLOW_FILE")
+    default_base_branch: Branch = Field("main", validation_alias="GITHUB_DEFAULT_BASE_BRANCH")
+
+    stuck_planning_minutes: Minutes = Field(15, validation_alias="TFPILOT_STUCK_PLANNING_MINUTES")
+    stuck_applying_minutes: Minutes = Field(60, validation_alias="TFPILOT_STUCK_APPLYING_MINUTES")
+
+    auth: Auth = Field("local", validation_alias="TFPILOT_AUTH")
+    admins: str = Field("", validation_alias="TFPILOT_ADMINS")
+    approvers: str = Field("", validation_alias="TFPILOT_APPROVERS")
+    prod_allowed_users: Logins = Field(frozenset(), validation_alias="TFPILOT_PROD_ALLOWED_USERS")
+    """Logins in lower case. Empty: no restriction."""
+    reset_environments: Names = Field(frozenset({"dev"}), validation_alias="TFPILOT_RESET_ENVIRONMENTS")
+    """The dev allow-list: every other environment counts as prod."""
+
+    sandbox: Switch = Field(default=False, validation_alias="TFPILOT_SANDBOX")
+    """The sandbox takes the place of the bucket and of GitHub, whatever else is set."""
+    sandbox_dir: Directory | None = Field(None, validation_alias="TFPILOT_SANDBOX_DIR")
+    """Where the sandbox keeps its data. None: a temporary directory."""
+    cache_dir: Directory = Field(default_factory=_default_cache_dir, validation_alias="TFPILOT_CACHE_DIR")
+    log_level: LogLevel = Field("INFO", validation_alias="TFPILOT_LOG_LEVEL")
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """How long a run may be active before it counts as stuck."""
+        return Thresholds(
+            planning=timedelta(minutes=self.stuck_planning_minutes),
+            applying=timedelta(minutes=self.stuck_applying_minutes),
+        )
+
+    @property
+    def rights(self) -> Rights:
+        """Who may do what, as the operations want it."""
+        return Rights(
+            admins=self.admins,
+            approvers=self.approvers,
+            dev_environments=self.reset_environments,
+            prod_allowed=self.prod_allowed_users,
+        )
+
+    @property
+    def workflow_files(self) -> Mapping[WorkflowKind, str]:
+        """The file in `.github/workflows` of each kind."""
+        return {
+            WorkflowKind.PLAN: self.plan_workflow_file,
+            WorkflowKind.APPLY: self.apply_workflow_file,
+            WorkflowKind.DESTROY: self.destroy_workflow_file,
+            WorkflowKind.CLEANUP: self.cleanup_workflow_file,
+            WorkflowKind.DRIFT_PLAN: self.drift_plan_workflow_file,
+        }
+
+
+def load_settings() -> Settings:
+    """The settings of this process: environment first, then `.env` in the working directory.
+
+    `AWS_…` variables of `.env` are put into the environment, the only place where the AWS SDK looks for them.
+    Raises ConfigError, which names every variable that cannot be used and what is allowed, but no value.
+    """
+    for name, value in _read_dotenv().items():
+        if name.startswith("AWS_") and not os.environ.get(name):
+            os.environ[name] = value
+    try:
+        settings = Settings(_env_file=DOTENV)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The settings cannot be used. {_explained(error)}",
+            "Correct the variables in the environment or in `.env`; `.env.example` lists them all.",
+        ) from None
+    _check_workflow_files(settings)
+    return settings
+
+
+def _check_workflow_files(settings: Settings) -> None:
+    """A run's kind is told from its file, so no two kinds may share one."""
+    variable_of: dict[str, str] = {}
+    for kind, file in settings.workflow_files.items():
+        variable = f"GITHUB_{kind.upper()}_WORKFLOW_FILE"
+        if file in variable_of:
+            raise ConfigError(
+                f"{variable_of[file]} and {variable} both name {file}.",
+                "Give each kind of workflow a file of its own: a run's kind is told from its file.",
+            )
+        variable_of[file] = variable
+
+
+def _read_dotenv() -> Mapping[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(DOTENV).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{DOTENV} cannot be read: {why}.", "Correct the file, or remove it.") from None
+
+
+def _explained(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return " ".join(f"{detail['loc'][0]}: {_sentence(detail['msg'])}" for detail in details)
+
+
+def _sentence(message: str) -> str:
+    words = message.removeprefix("Value error, ").replace("Input should be", "must be").rstrip(".")
+    return f"{words}."

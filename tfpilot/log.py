@@ -1,0 +1,128 @@
+"""Log lines: one JSON object per event on standard error, without secrets.
+
+Everybody logs through `structlog.get_logger("tfpilot.<module>")`: an event in a few words, its facts as keys. What
+`structlog.contextvars.bound_contextvars(request_id=…, operator=…)` binds is on every line until its block ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK: Final = "***"
+
+_LEAST: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        # At DEBUG, PyGithub and botocore print bodies, and the HTTP libraries print headers.
+        "github": logging.INFO,
+        "boto3": logging.WARNING,
+        "botocore": logging.WARNING,
+        "s3transfer": logging.WARNING,
+        "urllib3": logging.WARNING,
+        "httpcore": logging.WARNING,
+        "httpx": logging.WARNING,
+        # Warns whenever a route touches one of Streamlit's caches, which is harmless.
+        "streamlit.runtime.scriptrunner_utils.script_run_context": logging.ERROR,
+    }
+)
+
+_SECRET_KEY: Final = re.compile(
+    r"(?:^|[_.-])(?:authorization|cookie|token|secret|password|private[_-]?key|secret[_-]access[_-]key|signature)$",
+    re.IGNORECASE,
+)
+
+_WORD: Final = r"[^\s\"'\\,;&]+"
+# Without word boundaries at the front: in a finished line, what begins a line of its own follows the n of \\n.
+_TOKEN: Final = re.compile(
+    rf"""
+      gh[pousr]_[\w.-]{{8,}}                                       # GitHub, every kind of token
+    | github_pat_\w{{8,}}
+    | (?:AKIA|ASIA)[A-Z0-9]{{16}}                                  # AWS access key
+    | eyJ[\w-]{{8,}}\.[\w-]+\.[\w-]*                              # signed JSON web token
+    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[^"]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|(?=")|$)
+    | (?<=(?i:bearer\ )){_WORD} | (?<=Basic\ )[A-Za-z0-9+/]{{8,}}=* | (?<=(?i:authorization:\ token\ )){_WORD}
+    | (?<=X-Amz-Signature=){_WORD} | (?<=X-Amz-Security-Token=){_WORD}
+    | (?<=access_token=){_WORD} | (?<=client_secret=){_WORD} | (?<=secret_access_key=){_WORD}
+    | (?<=://)[^\s/:@"'\\]+:[^\s/@"'\\]+(?=@)                    # user:password@host
+    """,
+    re.VERBOSE,
+)
+
+
+def configure(level: str) -> None:
+    """From now on, events of ours and of every library that logs to the root go to standard error, one line each.
+
+    `level` is a name such as INFO, the least that is shown; a few libraries are kept quieter. May be called again.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_facts(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
+        root.removeHandler(earlier)
+    root.addHandler(_StderrHandler())
+    root.setLevel(level)
+    for name, least in _LEAST.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
+
+
+def masked(text: str) -> str:
+    """The text with everything masked that looks like a token, a key or a password in a URL."""
+    return _TOKEN.sub(MASK, text)
+
+
+def _facts() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+
+
+def _mask_by_key(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: MASK if _SECRET_KEY.search(key) else value for key, value in event.items()}
+
+
+class _MaskedJson(structlog.stdlib.ProcessorFormatter):
+    """The line is masked when it is finished, so that a token inside a traceback or a nested value is found too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            foreign_pre_chain=_facts(),
+            processors=[
+                self.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _mask_by_key,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Ours among the root's handlers, so that configuring twice does not log twice."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(_MaskedJson())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up for every line: whoever redirects standard error gets what follows.
+        self.stream = sys.stderr
+        super().emit(record)
