@@ -13,7 +13,6 @@ from tfpilot.core.model import (
     GitHubFacts,
     JsonObject,
     LifecycleEvent,
-    Operator,
     RepoRef,
     Snapshot,
     Stored,
@@ -46,7 +45,7 @@ class Documents(Protocol):
         """Stores the archived copy over the version `if_match`, or as a new key with None. Raises as `put`."""
 
     def keep_archived(self, request_id: str, stored: Stored) -> str:
-        """Keeps an archived copy that is about to be replaced under `ops/backups/`, once per version; answers the key."""
+        """Keeps an archived copy that is about to be replaced under `ops/backups/`, once per version; the key."""
 
 
 class Snapshots(Protocol):
@@ -56,7 +55,10 @@ class Snapshots(Protocol):
         """The last complete reading, at once, never waiting for storage. Starts none."""
 
     def refresh(self, *, older_than: timedelta = timedelta(0)) -> Snapshot:
-        """A reading begun not longer ago than `older_than`: the current one, or a new one. On failure the last good reading with `error` set."""
+        """A reading begun not longer ago than `older_than`: the current one, or a new one.
+
+        On failure the last good reading with `error` set.
+        """
 
     def note(self, request_id: str, stored: Stored) -> None:
         """Takes in one document that was just read or written, so that lists show it without waiting."""
@@ -69,8 +71,10 @@ class GitHub(Protocol):
     """GitHub, as far as a repair reads it."""
 
     def facts_for(self, query: FactsQuery, *, deadline: timedelta) -> GitHubFacts:
-        """Everything GitHub answers about one request within `deadline`, each fact on its own. Never raises GitHubError:
-        what could not be learned is an answer with that outcome."""
+        """Everything GitHub answers about one request within `deadline`, each fact on its own.
+
+        Never raises GitHubError: what could not be learned is an answer with that outcome.
+        """
 
     def budget(self) -> tuple[int, int] | None:
         """(remaining, limit) of the hourly quota as of the last answer; None before the first. Makes no call."""

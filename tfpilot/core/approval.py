@@ -48,7 +48,7 @@ def weigh(
     """Whether the request is approved: somebody approves and nobody requests changes.
 
     A stored approver who spoke on GitHub is GitHub's voice; the others are the web app's own approvals, as is an
-    approval that names nobody and was never backed by a review. After the merge an approval is not withdrawn. Stored
+    approval that names nobody, until a reviewer speaks. After the merge an approval is not withdrawn. Stored
     reviews from before `since`, when the current revision began, do not count any more.
     """
     outdated = {login for login, review in stored.reviews.items() if _is_before(review, since)}
@@ -60,7 +60,7 @@ def weigh(
     objecting = sorted(login for login, review in voices.items() if review.state.upper() == CHANGES_REQUESTED)
     own = [login for login in stored.approvers if login.casefold() not in spoke]
     still = tuple(login for login in stored.approvers if login in own or login.casefold() in approving_there)
-    unnamed = stored.approved and not stored.approvers and not stored.reviews
+    unnamed = stored.approved and not stored.approvers and not spoke
     approving = len(own) + len(on_github) + unnamed
     kept = merged and stored.approved
     approvers = (stored.approvers if kept else still) + _new(on_github, stored.approvers)

@@ -20,7 +20,7 @@ from tfpilot.core.model import (
     RunFact,
     WorkflowKind,
 )
-from tfpilot.core.request import LEGACY_RUNS, canonical_run
+from tfpilot.core.request import LEGACY_RUNS, canonical_run, is_of_older_revision, revision_began
 
 _RUN_FIELDS: Final = {
     "run_id": "runId",
@@ -75,7 +75,7 @@ def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
     """The changes by what GitHub says of the request's pull request; none where it is about another one."""
     if learned.number is None or request.pr_number not in (None, learned.number):
         return
-    pull = _still_merged(request.pull, learned)
+    pull = _newest_pull(request.pull, learned)
     source = f"pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _PULL_FIELDS.items()}
     canonical = values | {"createdAt": _json_value(pull.created_at)}
@@ -94,9 +94,10 @@ def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
 def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact | None) -> Iterator[FieldChange]:
     """The changes by the reviews of the request's pull request. `pull`: that one as GitHub gave it, if it did."""
     merged = bool(request.pull and request.pull.merged) or bool(pull and pull.merged)
-    revision_began = pull.created_at if pull and request.has_previous_pulls else None
+    current = pull or request.pull
+    since = current.created_at if current and request.has_previous_pulls else None
     author = pull.author if pull else None
-    verdict = weigh(request.approval, reviews, author=author, merged=merged, since=revision_began)
+    verdict = weigh(request.approval, reviews, author=author, merged=merged, since=since)
     for login, review in sorted(verdict.reviews.items()):
         name = next((known for known in request.approval.reviews if known.casefold() == login.casefold()), login)
         values = {"state": review.state.upper(), "submittedAt": _json_value(review.submitted_at)}
@@ -113,7 +114,7 @@ def cleanup_pull_changes(request: Request, learned: PullFact, now: datetime) -> 
         return
     stored = request.cleanup_pull
     same = stored is not None and stored.number in (None, learned.number)
-    pull = _still_merged(stored if same else None, learned)
+    pull = _newest_pull(stored if same else None, learned)
     source = f"cleanup pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _CLEANUP_FIELDS.items()}
     values |= {"merged": bool(pull.merged), "status": "open" if pull.is_open else "closed"}
@@ -128,31 +129,41 @@ def _is_about_tracked_run(request: Request, kind: WorkflowKind, learned: RunFact
     stored, trigger = request.runs.get(kind), request.triggers.get(kind)
     if stored is not None and stored.run_id is not None:
         return learned.run_id == stored.run_id
+    if is_of_older_revision(kind, learned.created_at, revision_began(request)):
+        return False
     if trigger is None or trigger.at is None or learned.created_at is None:
         return True
     return learned.created_at >= trigger.at - TRIGGER_TOLERANCE
 
 
-def _still_merged(stored: PullFact | None, learned: PullFact) -> PullFact:
-    """What GitHub says, except that a merge is never taken back: an answer without it is an older one."""
-    if stored is None or not stored.merged or learned.merged:
+def _newest_pull(stored: PullFact | None, learned: PullFact) -> PullFact:
+    """What GitHub says, and for what it leaves out what is stored. A merge is never taken back: an answer without it
+    is an older one."""
+    if stored is None:
         return learned
-    return replace(
+    filled = replace(
         learned,
-        merged=True,
-        open=False,
-        merged_at=stored.merged_at or learned.merged_at,
-        merge_commit_sha=stored.merge_commit_sha or learned.merge_commit_sha,
+        url=learned.url or stored.url,
+        open=stored.open if learned.open is None else learned.open,
+        merged_at=learned.merged_at or stored.merged_at,
+        merge_commit_sha=learned.merge_commit_sha or stored.merge_commit_sha,
+        head_sha=learned.head_sha or stored.head_sha,
+        head_branch=learned.head_branch or stored.head_branch,
+        created_at=learned.created_at or stored.created_at,
     )
+    return replace(filled, merged=True, open=False) if stored.merged and not learned.merged else filled
 
 
 def _timeline_changes(
     document: JsonObject, steps: Iterable[tuple[str, datetime | None]], link: str, now: datetime, source: str
 ) -> Iterator[FieldChange]:
-    """Adds each step that the timeline does not hold yet for the pull request behind `link`."""
+    """Adds each step that the timeline does not hold yet for the pull request behind `link`; something that is no
+    timeline stays as it is."""
     timeline = document.get("timeline")
+    if timeline and not isinstance(timeline, list):
+        return
     known = list(timeline) if isinstance(timeline, list) else []
-    seen = {(entry.get("step"), _number_in(entry.get("message"))) for entry in known if isinstance(entry, Mapping)}
+    seen = {(str(entry.get("step")), _number_in(entry.get("message"))) for entry in known if isinstance(entry, Mapping)}
     added = [
         {"step": step, "status": "Complete", "message": link, "at": format_time(at or now)}
         for step, at in steps

@@ -63,6 +63,7 @@ STUCK_CODES: Final = frozenset({FindingCode.STALE_DESTROY, FindingCode.STUCK_PLA
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORST_FIRST: Final = {severity: rank for rank, severity in enumerate(Severity)}
+_BEFORE_START: Final = frozenset({"pending", "queued"})
 _INTERRUPTED: Final = frozenset({"cancelled", "timed_out"})
 _KNOWN_CONCLUSIONS: Final = FAILED_CONCLUSIONS | EMPTY_CONCLUSIONS | {SUCCESS}
 _PREVIEW: Final = "Preview a repair: it asks GitHub and shows what it would write."
@@ -178,7 +179,7 @@ def _stuck_applying(case: _Case) -> Iterator[Finding]:
 def _stuck(
     case: _Case, code: FindingCode, kind: WorkflowKind, since: datetime | None, threshold: timedelta
 ) -> Iterator[Finding]:
-    if since is None or case.now <= since or kind in case.context.blocking_runs:
+    if since is None or case.now <= since or _blocked_by(case, kind) is not None:
         return
     minutes = int(threshold.total_seconds() // 60)
     run = case.request.runs.get(kind)
@@ -234,10 +235,17 @@ def _waiting_approval(case: _Case) -> Iterator[Finding]:
             yield _finding(FindingCode.WAITING_APPROVAL, since, [evidence], "Approve or reject the run on GitHub.")
 
 
+def _blocked_by(case: _Case, kind: WorkflowKind) -> str | None:
+    """The run of the same environment that ours, not started yet, waits behind; None where none is known."""
+    run = case.request.runs.get(kind)
+    has_not_started = run is not None and run.conclusion is None and run.status in _BEFORE_START
+    return case.context.blocking_runs.get(kind) if has_not_started else None
+
+
 def _queued(case: _Case) -> Iterator[Finding]:
-    for kind, other in case.context.blocking_runs.items():
-        run = case.request.runs.get(kind)
-        if run is not None and run.is_active:
+    for kind, run in case.request.runs.items():
+        other = _blocked_by(case, kind)
+        if other is not None:
             evidence = f"{_name(kind, run)} is {run.status} behind {other}"
             yield _finding(
                 FindingCode.QUEUED,

@@ -17,6 +17,7 @@ MAX_ID_LENGTH: Final = 128
 
 _REQUEST_ID: Final = re.compile(r"req_[a-z0-9_]+")
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+_YEARS: Final = range(1970, 9001)
 _SHOWN_ID_LENGTH: Final = 60
 _TOO_LARGE: Final = 2**63
 
@@ -80,13 +81,17 @@ def render_document(document: JsonObject) -> bytes:
 
 
 def parse_time(value: object) -> datetime | None:
-    """The instant, in UTC, that an ISO-8601 text with a zone names; None for anything else."""
+    """The instant, in UTC, that an ISO-8601 text with a zone names; None for anything else.
+
+    A year before 1970 or after 9000 is a placeholder ("0001-01-01T00:00:00Z") and no time: nothing happened then.
+    """
     if not isinstance(value, str) or _TIME.fullmatch(value) is None:
         return None
     try:
-        return datetime.fromisoformat(value).astimezone(UTC)
+        at = datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return at if at.year in _YEARS else None
 
 
 def format_time(at: datetime) -> str:

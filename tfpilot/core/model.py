@@ -433,8 +433,7 @@ NOT_ASKED: Final[Answer[Any]] = Answer(FactOutcome.NOT_ASKED)
 class GitHubFacts:
     """Everything GitHub answered about one request, each fact on its own. `calls` counts HTTP requests sent.
 
-    `repo` is the repository that answered: another name than the stored one where it was renamed.
-    `rate_remaining` is the quota left by the last answer, None if unknown.
+    `jobs` holds only what was asked beside a run that was cancelled or timed out.
     """
 
     pull: Answer[PullFact] = NOT_ASKED

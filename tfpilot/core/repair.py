@@ -30,7 +30,7 @@ from tfpilot.core.model import (
     RunQuestion,
     WorkflowKind,
 )
-from tfpilot.core.request import parse_request
+from tfpilot.core.request import parse_request, revision_began
 
 _TELLING: Final = frozenset({FactOutcome.OK, FactOutcome.NOT_FOUND, FactOutcome.CROSSED})
 """Outcomes that say something about GitHub, and not only about reaching it."""
@@ -133,8 +133,7 @@ def _is_expected(request: Request, kind: WorkflowKind, status: LifecycleStatus) 
 def _question(request: Request, kind: WorkflowKind) -> RunQuestion:
     run, trigger = request.runs.get(kind), request.triggers.get(kind)
     run_id = run.run_id if run else None
-    revision_began = request.pull.created_at if request.has_previous_pulls and request.pull else None
-    not_before = trigger.at if trigger else revision_began
+    not_before = trigger.at if trigger else revision_began(request)
     return RunQuestion(
         kind=kind,
         run_id=run_id,

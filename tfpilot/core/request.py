@@ -40,7 +40,7 @@ TRIGGERS: Final[Mapping[WorkflowKind, tuple[tuple[str, ...], ...]]] = {
 
 PULL_PLACES: Final[tuple[tuple[str, ...], ...]] = (("github", "pr"), ("pr",), ("pullRequest",))
 
-_PULL_URL: Final = re.compile(r".*/pull/(\d{1,18})(?:[/?#].*)?")
+_PULL_URL: Final = re.compile(r".*/pull/(\d{1,18})(?:[/?#].*)?", re.DOTALL)
 
 
 def canonical_run(kind: WorkflowKind) -> tuple[str, ...]:
@@ -54,9 +54,13 @@ def parse_request(document: JsonObject) -> Request:
     stored_pulls = _stored_pulls(document)
     pull = join_pulls(fact for fact in stored_pulls.values() if fact.number in (None, pr_number))
     stored_runs = _stored_runs(document)
-    triggers = _triggers(document)
     has_previous_pulls = bool(document.get("previousPrs")) and isinstance(document.get("previousPrs"), list)
-    since = pull.created_at if pull is not None and has_previous_pulls else None
+    began = pull.created_at if pull is not None and has_previous_pulls else None
+    triggers = {
+        kind: trigger
+        for kind, trigger in _triggers(document).items()
+        if not is_of_older_revision(kind, trigger.at, began)
+    }
     github = object_of(document.get("github"))
     tags = object_of(object_of(document.get("config")).get("tags"))
     merged_sha = text_of(document.get("mergedSha"))
@@ -80,11 +84,9 @@ def parse_request(document: JsonObject) -> Request:
         pr_number=pr_number,
         pull=pull,
         stored_pulls=stored_pulls,
-        runs=_runs(stored_runs, triggers, revision_began=since),
+        runs=_runs(stored_runs, triggers, began=began),
         stored_runs=stored_runs,
-        triggers={
-            kind: trigger for kind, trigger in triggers.items() if not _is_of_older_revision(kind, trigger.at, since)
-        },
+        triggers=triggers,
         approval=_approval(object_of(document.get("approval"))),
         has_previous_pulls=has_previous_pulls,
         cleanup_pull=parse_pull(document.get("cleanupPr")),
@@ -92,6 +94,18 @@ def parse_request(document: JsonObject) -> Request:
         lock=_lock(object_of(document.get("lock"))),
         unresolved=_unresolved(object_of(github.get("unresolved"))),
     )
+
+
+def revision_began(request: Request) -> datetime | None:
+    """When the pull request that replaced earlier ones was opened; None where none was replaced, or it is not known."""
+    return request.pull.created_at if request.has_previous_pulls and request.pull is not None else None
+
+
+def is_of_older_revision(kind: WorkflowKind, at: datetime | None, began: datetime | None) -> bool:
+    """Whether a plan or apply belongs to a pull request that the current one, opened at `began`, replaced. Unknown times
+    are current."""
+    revised = kind in (WorkflowKind.PLAN, WorkflowKind.APPLY)
+    return revised and at is not None and began is not None and at < began
 
 
 def parse_run(value: object) -> RunFact | None:
@@ -134,7 +148,7 @@ def parse_pull(value: object) -> PullFact | None:
 
 
 def _runs(
-    stored: Mapping[str, RunFact], triggers: Mapping[WorkflowKind, TriggerTime], *, revision_began: datetime | None
+    stored: Mapping[str, RunFact], triggers: Mapping[WorkflowKind, TriggerTime], *, began: datetime | None
 ) -> Mapping[WorkflowKind, RunFact]:
     runs: dict[WorkflowKind, RunFact] = {}
     for kind in WorkflowKind:
@@ -143,15 +157,9 @@ def _runs(
         intent = next((fact for fact in (canonical, legacy) if fact is not None and fact.run_id is None), None)
         joined = join_runs(canonical, legacy)
         fact = current_attempt(joined, intent=intent, triggered_at=trigger.at if trigger else None)
-        if fact is not None and not _is_of_older_revision(kind, fact.created_at, revision_began):
+        if fact is not None and not is_of_older_revision(kind, fact.created_at, began):
             runs[kind] = fact
     return runs
-
-
-def _is_of_older_revision(kind: WorkflowKind, at: datetime | None, revision_began: datetime | None) -> bool:
-    """Whether a plan or apply belongs to a pull request that the current one replaced; unknown times are current."""
-    revised = kind in (WorkflowKind.PLAN, WorkflowKind.APPLY)
-    return revised and at is not None and revision_began is not None and at < revision_began
 
 
 def _stored_runs(document: JsonObject) -> Mapping[str, RunFact]:
@@ -170,7 +178,9 @@ def _triggers(document: JsonObject) -> Mapping[WorkflowKind, TriggerTime]:
     for kind, paths in TRIGGERS.items():
         stored = [(path, field_at(document, path)) for path in paths]
         times = [
-            TriggerTime(parse_time(value), ".".join(path)) for path, value in stored if value not in (ABSENT, None, "")
+            TriggerTime(parse_time(value), ".".join(path))
+            for path, value in stored
+            if value not in (ABSENT, None, "", {})
         ]
         if times:
             readable = [time for time in times if time.at is not None]

@@ -47,20 +47,19 @@ def select(rows: Iterable[RequestRow], wanted: RequestFilter, now: datetime) -> 
     """
     rows = tuple(rows)
     environments = sorted({row.environment for row in rows if row.environment})
-    base = _matching(rows, wanted)
-    archived = sum(row.archived for row in base)
-    base = [row for row in base if row.archived is wanted.archived]
+    found = _matching(rows, wanted)
+    base = [row for row in found if row.archived is wanted.archived]
     with_marks = [row for row in base if _has_marks(row, wanted, now)]
     by_status: Counter[LifecycleStatus | None] = Counter(row.status_at(now) for row in with_marks)
-    chosen = [row for row in with_marks if not wanted.statuses or row.status_at(now) in wanted.statuses]
-    with_status = [row for row in base if not wanted.statuses or row.status_at(now) in wanted.statuses]
+    chosen = [row for row in with_marks if _has_status(row, wanted, now)]
+    with_status = [row for row in base if _has_status(row, wanted, now)]
     return Selection(
         rows=chosen,
         by_status={status: by_status.get(status, 0) for status in LifecycleStatus},
         unreadable=by_status.get(None, 0),
         stuck=sum(row.is_stuck_at(now) for row in with_status if not wanted.drift or row.has_drift_at(now)),
         drift=sum(row.has_drift_at(now) for row in with_status if not wanted.stuck or row.is_stuck_at(now)),
-        archived=archived,
+        archived=sum(row.archived and _has_marks(row, wanted, now) and _has_status(row, wanted, now) for row in found),
         environments=environments,
     )
 
@@ -84,3 +83,7 @@ def _matching(rows: Iterable[RequestRow], wanted: RequestFilter) -> list[Request
 
 def _has_marks(row: RequestRow, wanted: RequestFilter, now: datetime) -> bool:
     return (not wanted.stuck or row.is_stuck_at(now)) and (not wanted.drift or row.has_drift_at(now))
+
+
+def _has_status(row: RequestRow, wanted: RequestFilter, now: datetime) -> bool:
+    return not wanted.statuses or row.status_at(now) in wanted.statuses

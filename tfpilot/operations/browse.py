@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from tfpilot.core.diagnosis import diagnose
@@ -18,6 +19,7 @@ from tfpilot.core.model import (
     Finding,
     LifecycleEvent,
     Request,
+    RequestRow,
     Snapshot,
     Stored,
 )
@@ -60,10 +62,14 @@ class RequestView:
 
 
 def list_requests(edges: Edges, wanted: RequestFilter) -> RequestList:
-    """The requests that match, from the last complete reading, at once. The reading tells its age and error."""
+    """The requests that match, from the last complete reading, at once. The reading tells its age and error.
+
+    As of the last full five seconds, so that leafing through pages does not filter all requests again.
+    """
     now = edges.clock()
+    at = now - timedelta(seconds=now.second % 5, microseconds=now.microsecond)
     snapshot = edges.snapshots.current()
-    return RequestList(select(snapshot.rows, wanted, now), snapshot, now)
+    return RequestList(_selected(_Question(snapshot.rows, wanted, at)), snapshot, at)
 
 
 def list_fresh_requests(edges: Edges, wanted: RequestFilter) -> RequestList:
@@ -109,6 +115,30 @@ def context_of(checked: Checked | None) -> DiagnosisContext:
         return DiagnosisContext()
     pull_not_found = checked.facts.get("pull") == FactOutcome.NOT_FOUND.value
     return DiagnosisContext(jobs=checked.jobs, pull_not_found=pull_not_found)
+
+
+class _Question:
+    """One selection, told apart from others by the reading itself, not by comparing all its rows."""
+
+    __slots__ = ("at", "rows", "wanted")
+
+    def __init__(self, rows: tuple[RequestRow, ...], wanted: RequestFilter, at: datetime) -> None:
+        self.rows = rows
+        self.wanted = wanted
+        self.at = at
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Question):
+            return NotImplemented
+        return self.rows is other.rows and self.wanted == other.wanted and self.at == other.at
+
+    def __hash__(self) -> int:
+        return hash((id(self.rows), self.wanted, self.at))
+
+
+@lru_cache(maxsize=16)
+def _selected(question: _Question) -> Selection:
+    return select(question.rows, question.wanted, question.at)
 
 
 def _read(edges: Edges, request_id: str) -> tuple[Stored, bool]:

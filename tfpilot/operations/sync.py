@@ -83,8 +83,7 @@ def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, d
     if reason is not None:
         return _not_asked(request, now, mode=mode, dry_run=dry_run, reason=reason)
     case = _gather(edges, stored, now, until=now + DEADLINE)
-    if mode is SyncMode.REPAIR:
-        _check_learned(case)
+    _check_learned(edges, case, now, mode=mode, dry_run=dry_run)
     if dry_run:
         return _result(case, now, _plan(case, now), mode=mode, dry_run=True, written=False)
     return _apply(edges, case, mode=mode, operator=operator, now=now)
@@ -154,21 +153,32 @@ def _gather(edges: Edges, stored: Stored, now: datetime, *, until: datetime) -> 
 
 
 def _find_archived(edges: Edges, request: Request) -> Stored | None:
-    """The archived copy, read only where the repair may have to renew it."""
+    """The archived copy, read only where the repair may have to renew it. One that cannot be read is none here: it
+    must not keep the active document from being repaired, and writing over it is refused when it comes to that."""
     if WorkflowKind.DESTROY not in request.runs.keys() | request.triggers.keys():
         return None
-    return edges.documents.find_archived(request.id)
+    try:
+        return edges.documents.find_archived(request.id)
+    except DocumentError:
+        return None
 
 
-def _check_learned(case: _Case) -> None:
-    if learned_anything(case.facts):
+def _check_learned(edges: Edges, case: _Case, now: datetime, *, mode: SyncMode, dry_run: bool) -> None:
+    """Raises where a REPAIR learned nothing at all. How long GitHub asked us to wait is remembered first."""
+    if mode is SyncMode.AUTO or learned_anything(case.facts):
         return
+    if not dry_run:
+        _remember(edges, case, now)
+    raise _nothing_learned(case)
+
+
+def _nothing_learned(case: _Case) -> GitHubError:
     outcomes = ", ".join(f"{name}: {a.outcome.value}" for name, a in case.facts.answers().items() if a.detail)
     message = f"GitHub told nothing about {case.request.id} ({outcomes or 'nothing was asked'}). Nothing was changed."
     wait = longest_wait(case.facts)
     if wait is not None:
-        raise RateLimitedError(message, "Try again when GitHub's limit is over.", retry_after=wait)
-    raise GitHubError(message, "Check GitHub and the token with `python -m tfpilot doctor`, then try again.")
+        return RateLimitedError(message, "Try again when GitHub's limit is over.", retry_after=wait)
+    return GitHubError(message, "Check GitHub and the token with `python -m tfpilot doctor`, then try again.")
 
 
 def _plan(case: _Case, now: datetime) -> RepairPlan:
@@ -180,6 +190,7 @@ def _apply(edges: Edges, case: _Case, *, mode: SyncMode, operator: Operator, now
     written, plan = False, _plan(case, now)
     if plan.changes:
         case, plan, written = _write(edges, case, now)
+        _check_learned(edges, case, now, mode=mode, dry_run=False)
     notices = [*_archive(edges, case, plan)]
     if written:
         edges.snapshots.note(case.request.id, case.stored)

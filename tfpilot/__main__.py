@@ -1,0 +1,5 @@
+"""`python -m tfpilot`."""
+
+from tfpilot.cli import main
+
+main()

@@ -1,0 +1,153 @@
+"""The commands and their arguments."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tfpilot.cli.explain import explain_lines
+from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
+from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
+from tfpilot.config import load_settings
+from tfpilot.core.model import LifecycleStatus, SyncMode
+from tfpilot.core.selection import RequestFilter
+from tfpilot.errors import TfPilotError
+from tfpilot.operations.browse import list_fresh_requests, open_request
+from tfpilot.operations.sync import sync
+
+if TYPE_CHECKING:
+    from tfpilot.wiring import Portal
+
+commands = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Operate TfPilot: understand, sync and repair requests."
+)
+requests = typer.Typer(no_args_is_help=True, help="Look at requests.")
+commands.add_typer(requests, name="requests")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")]
+RequestId = Annotated[str, typer.Argument(metavar="ID", help="A request id, such as req_dev_s3_abc123.")]
+
+
+def main() -> None:
+    """Runs the command that the arguments name."""
+    commands(prog_name="tfpilot")
+
+
+@requests.command("list")
+def list_command(
+    status: Annotated[list[LifecycleStatus] | None, typer.Option(help="Only this status; may be repeated.")] = None,
+    environment: Annotated[list[str] | None, typer.Option(help="Only this environment; may be repeated.")] = None,
+    search: Annotated[str, typer.Option(help="Part of an id, run id, branch or sha; #12 for a PR number.")] = "",
+    stuck: Annotated[bool, typer.Option("--stuck", help="Only what is stuck.")] = False,
+    archived: Annotated[bool, typer.Option("--archived", help="Only archived requests.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest change first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Lists requests, newest change first, and says how many there are."""
+    wanted = RequestFilter(
+        statuses=frozenset(status or ()),
+        environments=frozenset(environment or ()),
+        text=search,
+        stuck=stuck,
+        archived=archived,
+    )
+    with failures_shown(as_json=as_json), _portal() as portal:
+        show_list(list_fresh_requests(portal.edges, wanted), limit=limit, as_json=as_json)
+
+
+@requests.command("show")
+def show_command(request_id: RequestId, as_json: AsJson = False) -> None:
+    """Shows one request: its status and why, and what is wrong with it."""
+    with failures_shown(as_json=as_json), _portal() as portal:
+        show_request(open_request(portal.edges, request_id), as_json=as_json)
+
+
+@commands.command("sync")
+def sync_command(
+    request_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Request ids.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Ask GitHub even where nothing looks wrong.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Brings requests to what GitHub says of them. One that fails does not stop the others."""
+    from tfpilot.wiring import operator_of
+
+    mode = SyncMode.REPAIR if repair else SyncMode.AUTO
+    code = DONE
+    with failures_shown(as_json=as_json), _portal() as portal:
+        operator = operator_of(portal)
+        for request_id in request_ids:
+            try:
+                result = sync(portal.edges, request_id, mode=mode, operator=operator, dry_run=dry_run)
+            except TfPilotError as error:
+                show_failure(error, as_json=as_json, subject=request_id[:80])
+                code = max(code, exit_code_of(error))
+            else:
+                show_sync(result, as_json=as_json)
+    sys.exit(code)
+
+
+@commands.command("explain")
+def explain_command(
+    jsonl: Annotated[
+        Path, typer.Option("--jsonl", help="A file of JSON lines, - for standard input.", allow_dash=True)
+    ],
+) -> None:
+    """Explains documents offline: a line {"request", "now"} in, a line {"status", "rule", …} out, in the same order."""
+    code = DONE
+    with failures_shown(as_json=True):
+        thresholds = load_settings().thresholds
+    try:
+        lines = sys.stdin.buffer if str(jsonl) == "-" else jsonl.open("rb")
+    except OSError as error:
+        typer.echo(f"{jsonl} cannot be read: {error.strerror}", err=True)
+        sys.exit(MISUSE)
+    with lines:
+        for answer in explain_lines(lines, thresholds):
+            code = FAILED if "error" in answer else code
+            show_json(answer)
+    sys.exit(code)
+
+
+@commands.command("doctor")
+def doctor_command(as_json: AsJson = False) -> None:
+    """Checks every connection, permission and clock, and says what to do where one does not hold."""
+    with failures_shown(as_json=as_json), _portal() as portal:
+        checks = portal.edges.doctor.checks()
+    show_checks(checks, as_json=as_json)
+    sys.exit(DONE if all(check.ok for check in checks) else FAILED)
+
+
+@commands.command("sandbox")
+def sandbox_command(
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where to keep its data; else a temporary one.")
+    ] = None,
+) -> None:
+    """Runs a sandbox without the portal, for trying the commands, until it is interrupted."""
+    from tfpilot.sandbox.run import Sandbox
+
+    with failures_shown(as_json=False), Sandbox(directory) as sandbox:
+        show(f"The sandbox is up. In another terminal: . {sandbox.environment_file}")
+        show("Then try: python -m tfpilot requests list --stuck")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            show("The sandbox is going down.")
+
+
+@contextmanager
+def _portal() -> Iterator[Portal]:
+    """The portal for one command. Imported late: the offline commands need neither boto3 nor PyGithub."""
+    from tfpilot import log, wiring
+
+    settings = load_settings()
+    log.configure(settings.log_level if settings.log_level != "INFO" else "WARNING")
+    with ExitStack() as stack:
+        yield wiring.build(stack, settings)

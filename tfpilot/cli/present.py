@@ -1,0 +1,92 @@
+"""How the commands show what operations answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfpilot.cli.output import show, show_json
+from tfpilot.core.answers import explanation_answer, findings_answer, request_answer, row_answer, sync_answer
+from tfpilot.core.document import format_time
+from tfpilot.core.model import RequestRow, SyncResult
+from tfpilot.edges import HealthCheck
+from tfpilot.operations.browse import RequestList, RequestView
+
+
+def show_checks(checks: Sequence[HealthCheck], *, as_json: bool) -> None:
+    """Each check with what was seen, and what to do where it did not hold."""
+    if as_json:
+        show_json([{"name": c.name, "ok": c.ok, "detail": c.detail, "hint": c.hint} for c in checks])
+        return
+    for check in checks:
+        show(f"{'ok    ' if check.ok else 'FAILED'}  {check.name}: {check.detail}")
+        if not check.ok and check.hint:
+            show(f"        {check.hint}")
+
+
+def show_list(found: RequestList, *, limit: int, as_json: bool) -> None:
+    """The first `limit` requests, a line each."""
+    rows = found.selection.rows
+    if as_json:
+        show_json({"requests": [row_answer(row, found.at) for row in rows[:limit]], "total": len(rows)})
+        return
+    for row in rows[:limit]:
+        show(_line(row, found))
+    show(f"{min(limit, len(rows))} of {len(rows)}, newest change first")
+
+
+def _line(row: RequestRow, found: RequestList) -> str:
+    status = row.status_at(found.at)
+    marks = [
+        name for name, is_set in (("stuck", row.is_stuck_at(found.at)), ("drift", row.has_drift_at(found.at))) if is_set
+    ]
+    changed = format_time(row.updated_at) if row.updated_at else ""
+    parts = [
+        f"{row.id:32}",
+        f"{status.value if status else 'unreadable':16}",
+        f"{row.environment:8}",
+        f"{row.module:14}",
+    ]
+    return "  ".join([*parts, changed, *marks, *([row.error] if row.error else [])])
+
+
+def show_request(view: RequestView, *, as_json: bool) -> None:
+    """One request: why its status, and its findings."""
+    if as_json:
+        show_json(
+            {
+                "request": request_answer(view.stored.document, view.explanation),
+                "archived": view.archived,
+                "explanation": explanation_answer(view.explanation),
+                "findings": findings_answer(view.findings),
+                "needsRepair": view.needs_repair,
+            }
+        )
+        return
+    explanation = view.explanation
+    show(f"{view.request.id}: {explanation.status.value}{' (archived)' if view.archived else ''}")
+    show(f"  because {explanation.reason} (rule {explanation.rule})")
+    for fact in explanation.facts:
+        show(f"    {fact.path} = {fact.value}")
+    for finding in view.findings:
+        since = f" since {format_time(finding.since)}" if finding.since else ""
+        show(f"  {finding.severity.value:8}  {finding.code.value}{since}: {'; '.join(finding.evidence)}")
+        show(f"            {finding.next_action}")
+
+
+def show_sync(result: SyncResult, *, as_json: bool) -> None:
+    """What a sync did or would do: a line, then a line per field and per fact that was not plainly answered."""
+    if as_json:
+        show_json({"id": result.plan.request_id, "success": True, "sync": sync_answer(result)})
+        return
+    before, after = result.plan.status_before.value, result.plan.status_after.value
+    status = f"{before} → {after}" if before != after else before
+    done = "would write" if result.dry_run else "wrote" if result.written else "nothing to write:"
+    what = f"{done} {len(result.plan.changes)} fields" if result.asked else f"GitHub was not asked: {result.reason}"
+    show(f"{result.plan.request_id}: {status}, {what}")
+    for change in result.plan.changes:
+        show(f"    {change.dotted}: {change.before} → {change.after}  ({change.source})")
+    failed = {name: answer for name, answer in result.facts.answers().items() if answer.detail}
+    for name, answer in failed.items():
+        show(f"    {name}: {answer.outcome.value}, {answer.detail}")
+    for notice in (*result.plan.crossed, *result.notices):
+        show(f"    {notice}")

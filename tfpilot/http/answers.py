@@ -1,0 +1,68 @@
+"""JSON answers, and how each failure looks from outside: a status code, an `error` and a `hint`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from tfpilot.core.answers import degraded_answer
+from tfpilot.errors import (
+    ArchivedError,
+    ConfigError,
+    ConflictError,
+    DocumentError,
+    MalformedIdError,
+    MissingRightError,
+    NotFoundError,
+    RefusedError,
+    SignatureError,
+    TfPilotError,
+    UpstreamError,
+)
+
+_STATUS: Final[tuple[tuple[type[TfPilotError], int], ...]] = (
+    (MalformedIdError, 400),
+    (SignatureError, 401),
+    (MissingRightError, 403),
+    (NotFoundError, 404),
+    (ArchivedError, 409),
+    (ConflictError, 409),
+    (RefusedError, 409),
+    (DocumentError, 422),
+    (UpstreamError, 503),
+    (ConfigError, 503),
+)
+
+
+class BadRequestError(TfPilotError):
+    """The request's own parameters cannot be used."""
+
+
+def json_answer(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The content as ASCII JSON: what is no legal UTF-8 in a document stays an escape."""
+    body = json.dumps(content, allow_nan=False).encode("ascii")
+    no_store = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(body, status_code=status, headers=no_store, media_type="application/json")
+
+
+def error_answer(error: TfPilotError) -> Response:
+    """What went wrong and what to do, with the status code of that kind of failure."""
+    content: dict[str, Any] = {"success": False, "error": error.message, "hint": error.hint}
+    headers: dict[str, str] = {}
+    if isinstance(error, UpstreamError) and error.retry_after is not None:
+        content |= degraded_answer(degraded=False, retry_after=error.retry_after)
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, SignatureError):
+        headers["WWW-Authenticate"] = 'Bearer realm="tfpilot"'
+    return json_answer(content, status_of(error), headers)
+
+
+def status_of(error: TfPilotError) -> int:
+    """The status code of a failure; 400 for what the caller got wrong, 500 for a kind nobody decided on."""
+    if isinstance(error, BadRequestError):
+        return 400
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
