@@ -32,6 +32,9 @@ class Documents(Protocol):
         Raises NotFoundError (no such key), DocumentError (too large, not JSON, not this request) or StorageError.
         """
 
+    def get_bytes(self, request_id: str) -> bytes:
+        """The stored bytes of the active document as they are, for one that `get` cannot read. Raises as `get`."""
+
     def put(self, request_id: str, document: JsonObject, *, if_match: str) -> str:
         """Stores the document over the version with ETag `if_match` and answers the new ETag.
 

@@ -25,7 +25,8 @@ _LEAST: Final[Mapping[str, int]] = MappingProxyType(
         "boto3": logging.WARNING,
         "botocore": logging.WARNING,
         "s3transfer": logging.WARNING,
-        "urllib3": logging.WARNING,
+        # Its warnings tell of every retry; what came of them is ours to say.
+        "urllib3": logging.ERROR,
         "httpcore": logging.WARNING,
         "httpx": logging.WARNING,
         # Warns whenever a route touches one of Streamlit's caches, which is harmless.

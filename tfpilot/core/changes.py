@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from tfpilot.core.approval import weigh
-from tfpilot.core.document import field_at, format_time, parse_time
-from tfpilot.core.facts import TRIGGER_TOLERANCE, newest_run
+from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time
+from tfpilot.core.facts import TRIGGER_TOLERANCE, join_pulls, newest_run
 from tfpilot.core.model import (
     ABSENT,
     FieldChange,
@@ -43,6 +43,7 @@ _PULL_FIELDS: Final = {
     "merge_commit_sha": "mergeCommitSha",
     "head_sha": "headSha",
 }
+_OF_ONE_PULL: Final = ("mergedAt", "mergeCommitSha", "headSha", "createdAt", "updatedAt")
 _CLEANUP_FIELDS: Final = {"number": "number", "url": "url", "merged": "merged", "head_branch": "headBranch"}
 
 
@@ -75,15 +76,16 @@ def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
     """The changes by what GitHub says of the request's pull request; none where it is about another one."""
     if learned.number is None or request.pr_number not in (None, learned.number):
         return
-    pull = _newest_pull(request.pull, learned)
+    stored = join_pulls(fact for fact in request.stored_pulls.values() if fact.number in (None, learned.number))
+    pull = _newest_pull(stored, learned)
     source = f"pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _PULL_FIELDS.items()}
     canonical = values | {"createdAt": _json_value(pull.created_at)}
-    yield from _field_changes(request.raw, ("github", "pr"), canonical, source)
-    yield from _field_changes(request.raw, ("pr",), values, "mirror of the PR fact")
+    yield from _place_changes(request.raw, ("github", "pr"), canonical, source)
+    yield from _place_changes(request.raw, ("pr",), values, "mirror of the PR fact")
     if isinstance(request.raw.get("pullRequest"), dict):
         mirrored = {name: values[name] for name in ("number", "open", "merged")}
-        yield from _field_changes(request.raw, ("pullRequest",), mirrored, "mirror of the PR fact")
+        yield from _place_changes(request.raw, ("pullRequest",), mirrored, "mirror of the PR fact")
     if request.pr_number is None:
         found = f"found by branch {pull.head_branch}"
         yield from _field_changes(request.raw, (), {"prNumber": pull.number, "prUrl": pull.url}, found)
@@ -118,7 +120,7 @@ def cleanup_pull_changes(request: Request, learned: PullFact, now: datetime) -> 
     source = f"cleanup pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _CLEANUP_FIELDS.items()}
     values |= {"merged": bool(pull.merged), "status": "open" if pull.is_open else "closed"}
-    yield from _field_changes(request.raw, ("cleanupPr",), values, source)
+    yield from _place_changes(request.raw, ("cleanupPr",), values, source)
     merged_step = [("Cleanup PR merged", pull.merged_at)] if pull.merged else []
     steps = [("Cleanup PR opened", pull.created_at), *merged_step]
     yield from _timeline_changes(request.raw, steps, pull.url or "", now, source)
@@ -152,6 +154,17 @@ def _newest_pull(stored: PullFact | None, learned: PullFact) -> PullFact:
         created_at=learned.created_at or stored.created_at,
     )
     return replace(filled, merged=True, open=False) if stored.merged and not learned.merged else filled
+
+
+def _place_changes(
+    document: JsonObject, path: tuple[str, ...], values: Mapping[str, object], source: str
+) -> Iterator[FieldChange]:
+    """The changes of one place that holds a pull request. What it holds of another one is taken out first: a merge time
+    left behind would make the new one look merged."""
+    stored = object_of(field_at(document, path))
+    is_another = number_of(stored.get("number")) not in (None, values["number"])
+    left_behind = {name: None for name in _OF_ONE_PULL if is_another and name in stored}
+    yield from _field_changes(document, path, {**left_behind, **values}, source)
 
 
 def _timeline_changes(

@@ -40,7 +40,9 @@ def plan_query(request: Request, now: datetime) -> FactsQuery | None:
     """What to ask GitHub: the PR, its reviews, the cleanup PR and the runs that exist or should. None if no repository.
 
     A run without a known id is looked for by the request's name. The plan starts with a push, so every request with a
-    branch has one; apply and destroy only where they were dispatched; cleanup after a destroy; drift once applied.
+    branch has one; apply and destroy only where they were dispatched; cleanup beside a destroy, and drift beside an
+    apply until it is destroyed. Not only after they succeeded: the repair that learns of that leaves nothing to the
+    next one.
     """
     if request.repo is None:
         return None
@@ -121,13 +123,15 @@ def _repository_answers(facts: GitHubFacts) -> bool:
 
 
 def _is_expected(request: Request, kind: WorkflowKind, status: LifecycleStatus) -> bool:
-    if kind in request.runs or kind in request.triggers:
+    known = request.runs.keys() | request.triggers.keys()
+    if kind in known:
         return True
     if kind is WorkflowKind.PLAN:
         return request.branch is not None or request.pr_number is not None
     if kind is WorkflowKind.CLEANUP:
-        return status is LifecycleStatus.DESTROYED
-    return kind is WorkflowKind.DRIFT_PLAN and status is LifecycleStatus.APPLIED
+        return WorkflowKind.DESTROY in known
+    is_drift = kind is WorkflowKind.DRIFT_PLAN
+    return is_drift and WorkflowKind.APPLY in known and status is not LifecycleStatus.DESTROYED
 
 
 def _question(request: Request, kind: WorkflowKind) -> RunQuestion:

@@ -102,8 +102,8 @@ def revision_began(request: Request) -> datetime | None:
 
 
 def is_of_older_revision(kind: WorkflowKind, at: datetime | None, began: datetime | None) -> bool:
-    """Whether a plan or apply belongs to a pull request that the current one, opened at `began`, replaced. Unknown times
-    are current."""
+    """Whether a plan or apply belongs to a pull request that the current one, opened at `began`, replaced; unknown
+    times are current."""
     revised = kind in (WorkflowKind.PLAN, WorkflowKind.APPLY)
     return revised and at is not None and began is not None and at < began
 

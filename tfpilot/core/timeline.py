@@ -121,13 +121,21 @@ def draw_timeline(
     known = facts or GitHubFacts()
     moments = [*_created(request), *_pull_moments(request, known), *_reviews(request, known), *_portal(events)]
     spans = [*_pull_spans(request, known, now), *_run_spans(request, known, now)]
-    moments += [Moment(span.lane, span.began, "") for span in spans if span.lane in RUN_LANES.values()]
+    moments += _starts(spans)
     return Timeline(
         moments=tuple(sorted(moments, key=lambda moment: moment.at)),
         spans=tuple(sorted(spans, key=lambda span: span.began)),
         thresholds=tuple(_thresholds(request, thresholds)),
         now=now,
     )
+
+
+def _starts(spans: Sequence[Span]) -> Iterator[Moment]:
+    """Where each run began: its first span."""
+    for lane in RUN_LANES.values():
+        began = min((span.began for span in spans if span.lane is lane), default=None)
+        if began is not None:
+            yield Moment(lane, began, "")
 
 
 def _created(request: Request) -> Iterator[Moment]:

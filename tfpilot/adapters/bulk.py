@@ -1,0 +1,132 @@
+"""Listing and reading many objects: an eighth of the time and a tenth of the CPU that boto3 needs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import boto3
+import obstore
+from botocore.exceptions import NoCredentialsError
+from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
+from obstore.store import S3Store
+
+from tfpilot.adapters.s3 import (
+    CONNECT_TIMEOUT_SECONDS,
+    MAX_CONNECTIONS,
+    READ_TIMEOUT_SECONDS,
+    TOTAL_ATTEMPTS,
+    Bucket,
+    Listed,
+    bare_etag,
+)
+from tfpilot.adapters.s3_errors import CREDENTIAL_CODES, code_of, storage_error
+from tfpilot.errors import StorageError
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import S3Credential
+
+# The SDK renews credentials that end within 10 minutes whenever it is asked for them.
+_CREDENTIALS_KEPT: Final = timedelta(minutes=5)
+_RETRY_TIMEOUT: Final = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One object as it was read; `listed` is the version that was read.
+
+    `content` None: not read, because it is too large or, with S3's code in `refused` and no ETag, because S3 would not
+    give it.
+    """
+
+    listed: Listed
+    content: bytes | None
+    refused: str | None = None
+
+
+class Bulk:
+    """Lists and reads the objects of a bucket. May be used from several threads."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._store = connect(bucket)
+
+    def list_all(self, prefix: str) -> Mapping[str, Listed]:
+        """Every object under `prefix`, by key. Complete, or raises StorageError."""
+        try:
+            chunks = obstore.list(self._store, prefix, chunk_size=1000)
+            return {meta["path"]: _listed(meta) for chunk in chunks for meta in chunk}
+        except InvalidPathError:
+            # One key that obstore cannot name (a line break, an empty part) ends its whole listing; boto3 takes any.
+            return self._bucket.list_all(prefix)
+        except (BaseError, OSError) as error:
+            raise self._failed(error, f"list {prefix}") from error
+
+    def read_all(self, listed: Sequence[Listed], *, limit_bytes: int) -> Iterator[Fetched]:
+        """The objects in the order given, without those that are gone. Raises StorageError."""
+        read = partial(self._read, limit_bytes=limit_bytes)
+        with ThreadPoolExecutor(max_workers=MAX_CONNECTIONS) as pool:
+            yield from (fetched for fetched in pool.map(read, listed) if fetched is not None)
+
+    def _read(self, listed: Listed, *, limit_bytes: int) -> Fetched | None:
+        if listed.size > limit_bytes:
+            return Fetched(listed, None)
+        try:
+            answer = obstore.get(self._store, listed.key)
+            now_stored = _listed(answer.meta)
+            return Fetched(now_stored, answer.bytes().to_bytes() if now_stored.size <= limit_bytes else None)
+        except FileNotFoundError:
+            return None
+        except PermissionDeniedError as error:
+            code = code_of(error)
+            if code in CREDENTIAL_CODES:
+                raise self._failed(error, f"read {listed.key}") from error
+            return Fetched(replace(listed, etag=""), None, code)
+        except (BaseError, OSError) as error:
+            raise self._failed(error, f"read {listed.key}") from error
+
+    def _failed(self, error: BaseError | OSError, doing: str) -> StorageError:
+        return storage_error(error, doing=doing, bucket=self._bucket.name, endpoint=self._bucket.endpoint)
+
+
+def _listed(meta: ObjectMeta) -> Listed:
+    return Listed(meta["path"], bare_etag(meta["e_tag"] or ""), meta["size"], meta["last_modified"])
+
+
+def connect(bucket: Bucket) -> S3Store:
+    """The same bucket for obstore: same endpoint, region and credentials."""
+    endpoint = bucket.client.meta.endpoint_url
+    return S3Store(
+        bucket.name,
+        endpoint=endpoint,
+        region=bucket.client.meta.region_name,
+        virtual_hosted_style_request=False,
+        client_options={
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_SECONDS),
+            "read_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
+        },
+        retry_config={"max_retries": TOTAL_ATTEMPTS - 1, "retry_timeout": _RETRY_TIMEOUT},
+        credential_provider=_credentials_of(bucket.session),
+    )
+
+
+def _credentials_of(session: boto3.Session) -> Callable[[], S3Credential]:
+    def provide() -> S3Credential:
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
+        if frozen is None or frozen.access_key is None or frozen.secret_key is None:
+            raise NoCredentialsError
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_KEPT,
+        }
+
+    return provide

@@ -1,0 +1,32 @@
+"""Where in the bucket a request's objects are (SPEC §0). Raises MalformedIdError for what cannot be a request id."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tfpilot.core.document import check_request_id
+
+ACTIVE: Final = "requests/"
+ARCHIVED: Final = "history/"
+SUFFIX: Final = ".json"
+
+
+def active_key(request_id: str) -> str:
+    return f"{ACTIVE}{check_request_id(request_id)}{SUFFIX}"
+
+
+def archived_key(request_id: str) -> str:
+    return f"{ARCHIVED}{check_request_id(request_id)}{SUFFIX}"
+
+
+def backup_key(request_id: str, etag: str) -> str:
+    """Where an archived copy of that version is kept before it is replaced."""
+    return f"ops/backups/history/{check_request_id(request_id)}/{etag}{SUFFIX}"
+
+
+def checked_key(request_id: str) -> str:
+    return f"ops/checked/{check_request_id(request_id)}{SUFFIX}"
+
+
+def events_prefix(request_id: str) -> str:
+    return f"logs/{check_request_id(request_id)}/"

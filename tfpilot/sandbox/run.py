@@ -1,0 +1,137 @@
+"""The whole sandbox: a real S3 server, the GitHub stand-in, and the seeded world in both."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tfpilot.adapters.s3 import Bucket, BucketSettings
+from tfpilot.sandbox.github import Pace, StandIn, World, serve
+from tfpilot.sandbox.seed import plant
+from tfpilot.sandbox.storage import LocalS3
+
+BUCKET: Final = "tfpilot-requests"
+ADMIN: Final = "ops-lead"
+APPROVER: Final = "appr-ines"
+DEVELOPER: Final = "dev-dana"
+PORTAL: Final = "tfpilot-portal"
+ENVIRONMENT_FILE: Final = "sandbox.env"
+
+_DELETED_AT_ONCE: Final = 1000
+
+
+def token_of(login: str) -> str:
+    """The fixed token of one of the sandbox's people: it opens nothing beyond this machine."""
+    return f"sandbox-{login}"
+
+
+class Sandbox:
+    """A portal's surroundings on this machine, on loopback only. Use it as a context manager; what is below is set
+    while it runs.
+
+    `bucket` is reached with credentials of its own, `github_url` is the stand-in's API, `github_token` the portal's,
+    `bearer_token` the one of the admin `ops-lead` for `/api`; `standin_key` opens the stand-in's `/_standin/faults`.
+    `environment_file` holds `environment()` for a shell, readable by this user alone.
+
+    Whatever an earlier run left in `data_dir` is emptied; without one, everything is temporary. GitHub's webhooks go
+    nowhere. Start it from a thread that lives as long as it should: the S3 server ends with that thread.
+    """
+
+    bucket: BucketSettings
+    github_url: str
+    github_token: str
+    bearer_token: str
+    standin_key: str
+    world: World
+    environment_file: Path
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self._given_dir = data_dir
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises ConfigError where the S3 server does not start, StorageError where it fails."""
+        with ExitStack() as stack:
+            self._start(stack)
+            self._running = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def environment(self) -> Mapping[str, str]:
+        """What another process needs to work on this sandbox, as its admin."""
+        return {
+            "TFPILOT_SANDBOX": "0",
+            "TFPILOT_REQUESTS_BUCKET": self.bucket.name,
+            "TFPILOT_CACHE_DIR": str(self.environment_file.parent / "cache"),
+            "TFPILOT_ADMINS": ADMIN,
+            "TFPILOT_APPROVERS": APPROVER,
+            "AWS_ENDPOINT_URL_S3": self.bucket.endpoint_url or "",
+            "AWS_ACCESS_KEY_ID": self.bucket.access_key or "",
+            "AWS_SECRET_ACCESS_KEY": self.bucket.secret_key or "",
+            "AWS_DEFAULT_REGION": self.bucket.region or "",
+            "GITHUB_API_URL": self.github_url,
+            "GITHUB_TOKEN": self.bearer_token,
+        }
+
+    def _start(self, stack: ExitStack) -> None:
+        directory = self._directory(stack)
+        server = stack.enter_context(LocalS3(directory / "s3"))
+        self.bucket = server.create_bucket(BUCKET)
+        empty(Bucket(self.bucket))
+        self.world = self._populated_world()
+        plant(self.world, self.bucket, now=self.world.now())
+        self._connect(stack.enter_context(serve(self.world)))
+        self._write_environment(stack, directory)
+
+    def _directory(self, stack: ExitStack) -> Path:
+        if self._given_dir is None:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tfpilot-sandbox-")))
+        self._given_dir.mkdir(parents=True, exist_ok=True)
+        return self._given_dir.resolve()
+
+    def _populated_world(self) -> World:
+        self.github_token = f"sandbox-portal-{secrets.token_hex(16)}"
+        self.bearer_token = token_of(ADMIN)
+        world = World(pace=Pace())
+        world.add_user(PORTAL, token=self.github_token)
+        for login in (ADMIN, APPROVER, DEVELOPER):
+            world.add_user(login, token=token_of(login))
+        return world
+
+    def _connect(self, stand_in: StandIn) -> None:
+        self.github_url = stand_in.url
+        self.standin_key = stand_in.key
+
+    def _write_environment(self, stack: ExitStack, directory: Path) -> None:
+        self.environment_file = directory / ENVIRONMENT_FILE
+        self.environment_file.unlink(missing_ok=True)
+        stack.callback(self.environment_file.unlink, missing_ok=True)
+        descriptor = os.open(self.environment_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items())
+
+
+def empty(bucket: Bucket) -> None:
+    """Deletes every object of a bucket that is the sandbox's own. Raises StorageError."""
+    keys = list(bucket.list_all(""))
+    for start in range(0, len(keys), _DELETED_AT_ONCE):
+        batch = keys[start : start + _DELETED_AT_ONCE]
+        try:
+            bucket.client.delete_objects(
+                Bucket=bucket.name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise bucket.failed(error, "empty") from error
