@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfpilot.adapters.keys import active_key, archived_key, backup_key
-from tfpilot.adapters.s3 import Body, Bucket
+from tfpilot.adapters.s3 import Body, Bucket, check_size
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, parse_document, render_document
 from tfpilot.core.model import JsonObject, Stored
 from tfpilot.errors import ConflictError
@@ -22,14 +22,14 @@ class S3Documents:
         return self._bucket.read(active_key(request_id), limit_bytes=MAX_DOCUMENT_BYTES).content
 
     def put(self, request_id: str, document: JsonObject, *, if_match: str) -> str:
-        return self._bucket.put(active_key(request_id), render_document(document), if_match=if_match)
+        return self._put(active_key(request_id), document, if_match=if_match)
 
     def find_archived(self, request_id: str) -> Stored | None:
         body = self._bucket.find(archived_key(request_id), limit_bytes=MAX_DOCUMENT_BYTES)
         return None if body is None else _stored(body, request_id)
 
     def put_archived(self, request_id: str, document: JsonObject, *, if_match: str | None) -> str:
-        return self._bucket.put(archived_key(request_id), render_document(document), if_match=if_match)
+        return self._put(archived_key(request_id), document, if_match=if_match)
 
     def keep_archived(self, request_id: str, stored: Stored) -> str:
         key = backup_key(request_id, stored.etag)
@@ -38,6 +38,12 @@ class S3Documents:
         except ConflictError:
             return key  # this version was kept before
         return key
+
+    def _put(self, key: str, document: JsonObject, *, if_match: str | None) -> str:
+        """Stores what can be read again: a compact document grows when it is written with indents."""
+        content = render_document(document)
+        check_size(key, len(content), limit_bytes=MAX_DOCUMENT_BYTES)
+        return self._bucket.put(key, content, if_match=if_match)
 
 
 def _stored(body: Body, request_id: str) -> Stored:

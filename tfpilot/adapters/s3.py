@@ -174,11 +174,11 @@ def bare_etag(etag: str) -> str:
 
 
 def check_size(key: str, size: int, *, limit_bytes: int) -> None:
-    """Raises DocumentError where an object of `size` bytes is too large to be read."""
+    """Raises DocumentError where an object of `size` bytes is too large to be read or written."""
     if size > limit_bytes:
         raise DocumentError(
             f"{key} has {size:,} bytes, more than the limit of {limit_bytes:,}",
-            "It was not read. Look at the object in the bucket, and restore an earlier version of it.",
+            "Nothing was changed. Look at the object in the bucket, and restore an earlier version of it.",
         )
 
 

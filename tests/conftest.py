@@ -1,0 +1,54 @@
+"""What tests of every layer share: a real S3 server on loopback, and edges in memory."""
+
+from __future__ import annotations
+
+import copy
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import InMemory
+from tfpilot.adapters.s3 import Bucket, BucketSettings
+from tfpilot.errors import ConfigError
+from tfpilot.sandbox.storage import LocalS3, find_weed
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LocalS3]:
+    """One real S3 server for the whole run. Where it is not installed, tests are skipped; in CI they fail."""
+    try:
+        find_weed()
+    except ConfigError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"{error.message}. {error.hint}")
+    with LocalS3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_server: LocalS3) -> Bucket:
+    """The one client of the run: making one costs more time than most tests do."""
+    return Bucket(s3_server.settings("none"))
+
+
+@pytest.fixture
+def bucket_settings(s3_server: LocalS3) -> BucketSettings:
+    """A new, empty bucket on the real server."""
+    return s3_server.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def bucket(s3_client: Bucket, bucket_settings: BucketSettings) -> Bucket:
+    """A new, empty bucket on the real server, as the adapters use it."""
+    new = copy.copy(s3_client)
+    new.name = bucket_settings.name
+    return new
+
+
+@pytest.fixture
+def memory() -> InMemory:
+    """All edges in memory, with nothing stored."""
+    return InMemory()

@@ -1,0 +1,271 @@
+"""Edges in memory. The bucket keeps the promises of the real one: the tests in tests/adapters run against both. On it
+stand the same documents, memos, back-offs and events as on S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.builders import NOW
+from tfpilot.adapters.backoffs import S3Backoffs
+from tfpilot.adapters.bulk import Fetched
+from tfpilot.adapters.documents import S3Documents
+from tfpilot.adapters.events import S3Events
+from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
+from tfpilot.adapters.memos import S3CheckedMemos
+from tfpilot.adapters.s3 import Body, Listed, bare_etag, check_size
+from tfpilot.adapters.snapshot_rows import merge, row_of
+from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
+from tfpilot.core.model import FactsQuery, GitHubFacts, JsonObject, Snapshot, Stored, Thresholds
+from tfpilot.edges import Edges, HealthCheck, Rights
+from tfpilot.errors import ConflictError, NotFoundError, SignatureError, StorageError
+
+OUTAGE = StorageError("Could not read in bucket memory: no answer in time", "Check the bucket.")
+
+
+class Clock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **parts: float) -> None:
+        self.now += timedelta(**parts)
+
+
+class MemoryBucket:
+    """A bucket in memory with S3's conditions.
+
+    `outage` set: everything raises it. `interfere` is called once, before the next conditional write, as somebody else
+    would come between. `writes` lists the keys that were written under a condition, in order.
+    """
+
+    name = "memory"
+    endpoint = "memory:"
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.outage: StorageError | None = None
+        self.interfere: Callable[[], None] | None = None
+        self.writes: list[str] = []
+        self._clock = clock or Clock()
+        self._objects: dict[str, tuple[bytes, datetime]] = {}
+        self._lock = threading.RLock()
+
+    def read(self, key: str, *, limit_bytes: int) -> Body:
+        self._check_reachable()
+        content, _ = self._objects.get(key, (None, None))
+        if content is None:
+            raise NotFoundError(f"There is no {key} in bucket {self.name}")
+        check_size(key, len(content), limit_bytes=limit_bytes)
+        return Body(content, etag_of(content))
+
+    def find(self, key: str, *, limit_bytes: int) -> Body | None:
+        try:
+            return self.read(key, limit_bytes=limit_bytes)
+        except NotFoundError:
+            return None
+
+    def put(self, key: str, content: bytes, *, if_match: str | None) -> str:
+        self._check_reachable()
+        if self.interfere is not None:
+            interfere, self.interfere = self.interfere, None
+            interfere()
+        with self._lock:
+            stored = self._objects.get(key)
+            if (if_match and bare_etag(if_match)) != (stored and etag_of(stored[0])):
+                raise ConflictError(f"{key} was changed by somebody else meanwhile", "Read it again.")
+            self.writes.append(key)
+            return self.write(key, content)
+
+    def list_all(self, prefix: str) -> Mapping[str, Listed]:
+        self._check_reachable()
+        with self._lock:
+            return {
+                key: Listed(key, etag_of(content), len(content), modified)
+                for key, (content, modified) in self._objects.items()
+                if key.startswith(prefix)
+            }
+
+    def write(self, key: str, content: bytes) -> str:
+        """Writes without a condition, as the web app does, and answers the ETag."""
+        self._objects[key] = (content, self._clock())
+        return etag_of(content)
+
+    def delete(self, key: str) -> None:
+        del self._objects[key]
+
+    def contents(self) -> dict[str, bytes]:
+        """Everything that is stored, by key."""
+        return {key: content for key, (content, _) in self._objects.items()}
+
+    def _check_reachable(self) -> None:
+        if self.outage is not None:
+            raise self.outage
+
+
+class MemoryBulk:
+    """Bulk reading of a bucket in memory."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        self._bucket = bucket
+
+    def list_all(self, prefix: str) -> Mapping[str, Listed]:
+        return self._bucket.list_all(prefix)
+
+    def read_all(self, listed: Sequence[Listed], *, limit_bytes: int) -> Iterator[Fetched]:
+        for each in listed:
+            if each.size > limit_bytes:
+                yield Fetched(each, None)
+            elif (body := self._bucket.find(each.key, limit_bytes=limit_bytes)) is not None:
+                yield Fetched(replace(each, etag=body.etag, size=len(body.content)), body.content)
+
+
+class MemorySnapshots:
+    """Snapshots of a bucket in memory, read whole each time."""
+
+    def __init__(self, bucket: MemoryBucket, *, clock: Clock, thresholds: Thresholds | None = None) -> None:
+        self._bucket = bucket
+        self._bulk = MemoryBulk(bucket)
+        self._clock = clock
+        self._thresholds = thresholds or Thresholds()
+        self._snapshot = Snapshot((), None, 0)
+        self._rows: dict[str, Any] = {}
+
+    def current(self) -> Snapshot:
+        return self._snapshot
+
+    def refresh(self, *, older_than: timedelta = timedelta(0)) -> Snapshot:
+        read_at = self._snapshot.read_at
+        if older_than and read_at is not None and self._clock() - read_at <= older_than:
+            return self._snapshot
+        try:
+            listed = [*self._bucket.list_all(ACTIVE).values(), *self._bucket.list_all(ARCHIVED).values()]
+            fetched = list(self._bulk.read_all(listed, limit_bytes=MAX_DOCUMENT_BYTES))
+        except StorageError as error:
+            self._snapshot = replace(self._snapshot, error=f"{error.message}. {error.hint}", tried_at=self._clock())
+            return self._snapshot
+        self._rows = {each.listed.key: row_of(each, thresholds=self._thresholds) for each in fetched}
+        self._publish(self._clock())
+        return self._snapshot
+
+    def note(self, request_id: str, stored: Stored) -> None:
+        content = render_document(stored.document)
+        listed = Listed(active_key(request_id), stored.etag, len(content), self._clock())
+        self._rows[listed.key] = row_of(Fetched(listed, content), thresholds=self._thresholds)
+        if self._snapshot.read_at is not None:
+            self._publish(self._snapshot.read_at)
+
+    def progress(self) -> tuple[int, int] | None:
+        return None
+
+    def _publish(self, read_at: datetime) -> None:
+        rows = merge(self._rows)
+        number = self._snapshot.number + (rows != self._snapshot.rows)
+        self._snapshot = Snapshot(rows, read_at, number)
+
+
+class FakeGitHub:
+    """GitHub with scripted answers per request id; `queries` and `deadlines` tell what was asked.
+
+    An answer may be a function of the query. Without one GitHub answers nothing: every fact is "not asked".
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, GitHubFacts | Callable[[FactsQuery], GitHubFacts]] = {}
+        self.queries: list[FactsQuery] = []
+        self.deadlines: list[timedelta] = []
+        self.quota: tuple[int, int] | None = None
+
+    def facts_for(self, query: FactsQuery, *, deadline: timedelta) -> GitHubFacts:
+        self.queries.append(query)
+        self.deadlines.append(deadline)
+        answer = self.answers.get(query.request_id, GitHubFacts())
+        return answer if isinstance(answer, GitHubFacts) else answer(query)
+
+    def budget(self) -> tuple[int, int] | None:
+        return self.quota
+
+
+class FakeIdentity:
+    """Knows the tokens it is given."""
+
+    def __init__(self, logins: Mapping[str, str]) -> None:
+        self.logins = dict(logins)
+
+    def login_of(self, token: str) -> str:
+        if token not in self.logins:
+            raise SignatureError("The token is not valid", "Use a valid GitHub token.")
+        return self.logins[token]
+
+
+class FakeDoctor:
+    """Gives the results it is given."""
+
+    def __init__(self, results: Sequence[HealthCheck] = ()) -> None:
+        self.results = results
+
+    def checks(self) -> Sequence[HealthCheck]:
+        return self.results
+
+
+@dataclass
+class InMemory:
+    """Everything an operation needs, in memory, with what a test turns and looks at."""
+
+    clock: Clock = field(default_factory=Clock)
+    github: FakeGitHub = field(default_factory=FakeGitHub)
+    identity: FakeIdentity = field(default_factory=lambda: FakeIdentity({"token-of-maya": "maya-k"}))
+    doctor: FakeDoctor = field(default_factory=FakeDoctor)
+    rights: Rights = field(
+        default_factory=lambda: Rights(
+            admins="ops-lead", approvers="tom-r", dev_environments=frozenset({"dev"}), prod_allowed=frozenset()
+        )
+    )
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def __post_init__(self) -> None:
+        self.bucket = MemoryBucket(self.clock)
+        self.snapshots = MemorySnapshots(self.bucket, clock=self.clock, thresholds=self.thresholds)
+
+    @property
+    def edges(self) -> Edges:
+        return Edges(
+            documents=S3Documents(self.bucket),
+            snapshots=self.snapshots,
+            github=self.github,
+            checked=S3CheckedMemos(self.bucket),
+            backoffs=S3Backoffs(self.bucket),
+            events=S3Events(self.bucket, MemoryBulk(self.bucket)),
+            identity=self.identity,
+            doctor=self.doctor,
+            clock=self.clock,
+            thresholds=self.thresholds,
+            rights=self.rights,
+        )
+
+    def store(self, *documents: JsonObject) -> None:
+        """Puts the documents among the active requests."""
+        for document in documents:
+            self.bucket.write(active_key(document["id"]), render_document(document))
+
+    def archive(self, *documents: JsonObject) -> None:
+        """Puts the documents among the archived copies."""
+        for document in documents:
+            self.bucket.write(archived_key(document["id"]), render_document(document))
+
+    def stored(self, request_id: str) -> dict[str, Any]:
+        """The active document as it is stored now."""
+        return json.loads(self.bucket.contents()[active_key(request_id)])
+
+
+def etag_of(content: bytes) -> str:
+    """The ETag as S3 makes it of a plain object."""
+    return hashlib.md5(content).hexdigest()
