@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from tfpilot.adapters.github_errors import GITHUB_FAILURES, malformed, translated
+from tfpilot.adapters.github_moves import Remembered
 from tfpilot.adapters.github_transport import READ_SECONDS, Allowance, Call, PooledRequester, Transport, calling
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class GitHubClient:
         self._auth = auth
         self._transport = transport
         self._local = threading.local()
+        self.owners: Remembered[RepoRef, str] = Remembered()
+        """Who owns a repository that was renamed or transferred."""
 
     def get(
         self, path: str, *, what: str, allowance: Allowance, parameters: Mapping[str, str | int] | None = None

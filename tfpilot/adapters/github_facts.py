@@ -146,10 +146,12 @@ class Questions:
 
     def _pulls_of(self, branch: str) -> list[_Told[PullFact]]:
         """Every pull request of the branch, open or not, in any order."""
-        reply = self._list_pulls(self.query.repo.owner, branch)
-        if reply.redirected and not reply.data:
+        known_owner = self.client.owners.find(self.query.repo)
+        reply = self._list_pulls(known_owner or self.query.repo.owner, branch)
+        if reply.redirected and not reply.data and known_owner is None:
             # The filter names the owner, so that nothing matches it where the repository moved to another one.
             owner = repo_of(self._get(what=f"repository {self.query.repo}").data).owner
+            self.client.owners.note(self.query.repo, owner)
             if owner.casefold() != self.query.repo.owner.casefold():
                 reply = self._list_pulls(owner, branch)
         listed = [pull_of(item) for item in items_of(reply.data)]

@@ -25,6 +25,7 @@ from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 
+from tfpilot.adapters.github_moves import Moves
 from tfpilot.core.model import FactOutcome
 from tfpilot.errors import GitHubError
 
@@ -173,6 +174,7 @@ class Transport(HTTPAdapter):
     def __init__(self, *, retry: Retry | None) -> None:
         super().__init__(pool_connections=1, pool_maxsize=POOL_SIZE, max_retries=0 if retry is None else retry)
         self.quota = Quota()
+        self.moves = Moves()
 
     @override
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
@@ -181,18 +183,32 @@ class Transport(HTTPAdapter):
         Raises GitHubError where the deadline passes on the way, or the answer leads elsewhere or is too large.
         """
         call = _CURRENT.get()
+        asked = request.url or ""
+        request = self._moved(request, call)
         for _ in range(_MOST_REDIRECTS + 1):
             seconds_left = call.allowance.spend()
             kwargs["timeout"] = (min(CONNECT_SECONDS, seconds_left), min(READ_SECONDS, seconds_left))
             response = super().send(request, *args, **kwargs)
             _read_whole(response, call.allowance)
             if not response.is_redirect:
-                return self._checked(response)
-            request = _followed(request, response)
-            call.redirected = True
+                return self._checked(response, asked)
+            following = _followed(request, response)
+            self.moves.note(request.url or "", following.url or "")
+            request, call.redirected = following, True
         raise GitHubError("GitHub redirects in circles", outcome=FactOutcome.MALFORMED)
 
-    def _checked(self, response: Response) -> Response:
+    def _moved(self, request: PreparedRequest, call: Call) -> PreparedRequest:
+        """The question at the place that GitHub redirected to before."""
+        place = self.moves.find(request.url or "") if request.method == "GET" else None
+        if place is None:
+            return request
+        moved = request.copy()
+        moved.url, call.redirected = place, True
+        return moved
+
+    def _checked(self, response: Response, asked: str) -> Response:
+        if response.status_code == 404:
+            self.moves.forget(asked)
         self.quota.note(response.headers)
         response.encoding = "utf-8"  # JSON always is; where no charset is named, requests would guess
         if response.status_code == 202:
