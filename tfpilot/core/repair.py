@@ -103,10 +103,11 @@ def is_degraded(facts: GitHubFacts) -> bool:
 
 def _changes(request: Request, facts: GitHubFacts, now: datetime) -> Iterator[FieldChange]:
     pull = facts.pull.value
-    is_current = pull is None or request.pr_number in (None, pull.number)
+    is_another = pull is not None and request.pr_number not in (None, pull.number)
+    is_ours = not is_another and facts.pull.outcome is not FactOutcome.CROSSED
     if pull is not None:
         yield from pull_changes(request, pull)
-    if facts.reviews.value is not None and is_current:
+    if facts.reviews.value is not None and is_ours:
         yield from approval_changes(request, facts.reviews.value, pull)
     if facts.cleanup_pull.value is not None:
         yield from cleanup_pull_changes(request, facts.cleanup_pull.value, now)
@@ -118,8 +119,11 @@ def _changes(request: Request, facts: GitHubFacts, now: datetime) -> Iterator[Fi
 
 
 def _repository_answers(facts: GitHubFacts) -> bool:
-    """Whether the repository gave any fact at all. If not, 404 may mean that the token cannot see it."""
-    return any(answer.outcome is FactOutcome.OK for answer in facts.answers().values())
+    """Whether the repository gave any fact at all, or said that it has no cleanup pull request. If not, 404 may mean
+    that the token cannot see it."""
+    seen = {FactOutcome.OK, FactOutcome.CROSSED}
+    is_listed = facts.cleanup_pull.outcome is FactOutcome.NOT_FOUND
+    return is_listed or any(answer.outcome in seen for answer in facts.answers().values())
 
 
 def _is_expected(request: Request, kind: WorkflowKind, status: LifecycleStatus) -> bool:
