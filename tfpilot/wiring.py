@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from botocore.exceptions import BotoCoreError
 
 from tfpilot import log
 from tfpilot.adapters.backoffs import S3Backoffs
@@ -29,7 +30,7 @@ from tfpilot.config import GitHubApp, Settings, check_configured, github_credent
 from tfpilot.core.model import Operator, Role
 from tfpilot.core.roles import role_of
 from tfpilot.edges import Edges, Rights
-from tfpilot.errors import TfPilotError
+from tfpilot.errors import ConfigError, TfPilotError
 from tfpilot.sandbox.run import ADMIN, APPROVER, Sandbox
 
 RENEW_EVERY: Final = timedelta(seconds=15)
@@ -277,7 +278,7 @@ def _github_settings(settings: Settings) -> GitHubSettings:
 
 
 def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: bool) -> Edges:
-    bucket = Bucket(parts.bucket)
+    bucket = _bucket(parts.bucket)
     bulk = Bulk(bucket)
     github = GitHubEdge(parts.github)
     stack.callback(github.close)
@@ -304,6 +305,17 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         thresholds=settings.thresholds,
         rights=parts.rights,
     )
+
+
+def _bucket(settings: BucketSettings) -> Bucket:
+    """Raises ConfigError where the AWS SDK cannot use what its own variables and files say."""
+    try:
+        return Bucket(settings)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(
+            f"The AWS SDK cannot use its settings: {log.masked(str(error))}",
+            "Check the AWS_… variables, AWS_PROFILE among them, and the files in ~/.aws.",
+        ) from error
 
 
 def _cache_path(settings: Settings, bucket: BucketSettings) -> Path | None:

@@ -24,17 +24,21 @@ from tests.core.strategies import (
     run_facts,
 )
 from tfpilot.core.diagnosis import STUCK_CODES, diagnose, stuck_since
-from tfpilot.core.document import parse_document, parse_json, render_document
+from tfpilot.core.document import field_at, parse_document, parse_json, render_document
 from tfpilot.core.facts import newest_run
 from tfpilot.core.lifecycle import derive_status, explain, is_due, may_ask_again, needs_repair
 from tfpilot.core.listing import summarise
 from tfpilot.core.model import (
+    Absent,
     Checked,
     DiagnosisContext,
     FindingCode,
     GitHubFacts,
     JobsFact,
     LifecycleStatus,
+    PullFact,
+    Review,
+    RunFact,
     WorkflowKind,
     WorkflowRun,
 )
@@ -81,9 +85,26 @@ def test_any_json_value_as_a_document_is_handled_or_refused_as_one(value, facts)
 
 
 @given(document=documents(oddly=True), facts=github_facts())
-def test_any_json_value_in_any_place_of_a_document_is_handled(document, facts):
-    after = everything(parse_document(render_document(document), request_id=REQUEST_ID), facts)
-    everything(parse_document(render_document(after), request_id=REQUEST_ID), facts)
+def test_any_json_value_in_any_place_of_a_document_is_handled_or_refused_where_it_would_be_lost(document, facts):
+    in_the_way = [path for path in PARENTS if not isinstance(field_at(document, path.split(".")), Mapping | Absent)]
+    stored = parse_document(render_document(document), request_id=REQUEST_ID)
+    try:
+        after = everything(stored, facts)
+    except DocumentError:
+        assert in_the_way
+    else:
+        everything(parse_document(render_document(after), request_id=REQUEST_ID), facts)
+
+
+def test_what_stands_in_the_place_of_an_object_is_never_written_over():
+    facts = GitHubFacts(
+        pull=ok(PullFact(number=7, open=True, merged=False)),
+        reviews=ok((Review("ines-r", "APPROVED", NOW),)),
+        runs={WorkflowKind.PLAN: ok(WorkflowRun(RunFact(run_id=101, status="queued"), REPO))},
+    )
+    for name in ("github", "planRun", "pr", "approval"):
+        with pytest.raises(DocumentError, match=f"{name} is no object"):
+            plan_repair(parse_request({"id": REQUEST_ID, "prNumber": 7, name: "precious"}), facts, NOW)
 
 
 @given(body=st.binary(max_size=60) | TEXT.map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -243,11 +243,20 @@ def test_an_answer_is_remembered_and_the_next_auto_waits_for_it(memory):
 def test_auto_that_learned_nothing_says_so_and_changes_nothing(memory):
     result = run_sync(stuck(memory, GitHubFacts(pull=TIMEOUT, runs={WorkflowKind.PLAN: TIMEOUT}, calls=2)), mode=AUTO)
     assert (result.asked, result.written, result.degraded) == (True, False, True)
-    assert CHECKED not in memory.bucket.contents()
     assert memory.stored(REQUEST_ID) == stuck_planning()
 
 
 # --- GitHub does not answer
+
+
+def test_while_github_is_down_auto_does_not_ask_at_every_look(memory):
+    memory.edges.checked.put(REQUEST_ID, Checked(at=NOW - timedelta(hours=1), facts={"pull": "ok"}))
+    assert run_sync(stuck(memory, GitHubFacts(pull=TIMEOUT, calls=1)), mode=AUTO).asked
+    memo = memory.edges.checked.find(REQUEST_ID)
+    assert (memo.at, memo.tried_at, memo.facts) == (NOW - timedelta(hours=1), NOW, {"pull": "ok"})
+    assert not run_sync(memory, mode=AUTO).asked
+    memory.clock.advance(minutes=5)
+    assert run_sync(memory, mode=AUTO).asked
 
 
 def test_a_repair_that_learned_nothing_fails_and_names_every_outcome(memory):
@@ -256,7 +265,7 @@ def test_a_repair_that_learned_nothing_fails_and_names_every_outcome(memory):
         run_sync(stuck(memory, facts))
     assert "pull: timeout, reviews: forbidden, plan: timeout" in failed.value.message
     assert memory.stored(REQUEST_ID) == stuck_planning()
-    assert memory.bucket.writes == []
+    assert memory.bucket.writes == [CHECKED]
 
 
 def test_a_repair_that_github_refuses_for_now_tells_how_long_to_wait_and_remembers_it(memory):

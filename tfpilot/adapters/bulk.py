@@ -25,7 +25,7 @@ from tfpilot.adapters.s3 import (
     bare_etag,
 )
 from tfpilot.adapters.s3_errors import CREDENTIAL_CODES, code_of, storage_error
-from tfpilot.errors import StorageError
+from tfpilot.errors import DocumentError, StorageError
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -60,12 +60,15 @@ class Bulk:
         """Every object under `prefix`, by key. Complete, or raises StorageError."""
         try:
             chunks = obstore.list(self._store, prefix, chunk_size=1000)
-            return {meta["path"]: _listed(meta) for chunk in chunks for meta in chunk}
+            found = {meta["path"]: _listed(meta) for chunk in chunks for meta in chunk}
         except InvalidPathError:
             # One key that obstore cannot name (a line break, an empty part) ends its whole listing; boto3 takes any.
             return self._bucket.list_all(prefix)
         except (BaseError, OSError) as error:
             raise self._failed(error, f"list {prefix}") from error
+        # XML cannot carry every character: S3 sends it all the same, and obstore shows it as U+FFFD. boto3 asks S3
+        # to encode the keys.
+        return self._bucket.list_all(prefix) if any("\ufffd" in key for key in found) else found
 
     def read_all(self, listed: Sequence[Listed], *, limit_bytes: int) -> Iterator[Fetched]:
         """The objects in the order given, without those that are gone. Raises StorageError."""
@@ -87,8 +90,18 @@ class Bulk:
             if code in CREDENTIAL_CODES:
                 raise self._failed(error, f"read {listed.key}") from error
             return Fetched(replace(listed, etag=""), None, code)
+        except ValueError:
+            return self._read_oddly_named(listed, limit_bytes=limit_bytes)
         except (BaseError, OSError) as error:
             raise self._failed(error, f"read {listed.key}") from error
+
+    def _read_oddly_named(self, listed: Listed, *, limit_bytes: int) -> Fetched | None:
+        """An object whose key obstore cannot name: a control character, an empty part. boto3 takes any."""
+        try:
+            body = self._bucket.find(listed.key, limit_bytes=limit_bytes)
+        except DocumentError:
+            return Fetched(listed, None)  # it has grown since it was listed
+        return None if body is None else Fetched(replace(listed, etag=body.etag), body.content)
 
     def _failed(self, error: BaseError | OSError, doing: str) -> StorageError:
         return storage_error(error, doing=doing, bucket=self._bucket.name, endpoint=self._bucket.endpoint)

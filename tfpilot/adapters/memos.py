@@ -21,7 +21,7 @@ class S3CheckedMemos:
     def put(self, request_id: str, memo: Checked) -> None:
         def is_as_new(stored: JsonObject) -> bool:
             other = parse_memo(stored)
-            return other is not None and format_time(other.at) >= format_time(memo.at)
+            return other is not None and format_time(other.asked_at) >= format_time(memo.asked_at)
 
         self._records.put_newest(checked_key(request_id), render_memo(memo), stays=is_as_new)
 
@@ -32,7 +32,8 @@ def render_memo(memo: Checked) -> JsonObject:
         kind.value: {"runId": fact.run_id, "attempt": fact.attempt, "started": fact.started}
         for kind, fact in memo.jobs.items()
     }
-    return {"at": format_time(memo.at), "facts": dict(memo.facts), "jobs": jobs}
+    tried = {"triedAt": format_time(memo.tried_at)} if memo.tried_at else {}
+    return {"at": format_time(memo.at), "facts": dict(memo.facts), "jobs": jobs, **tried}
 
 
 def parse_memo(record: JsonObject) -> Checked | None:
@@ -43,7 +44,8 @@ def parse_memo(record: JsonObject) -> Checked | None:
     facts = {name: outcome for name, outcome in object_of(record.get("facts")).items() if isinstance(outcome, str)}
     stored_jobs = object_of(record.get("jobs"))
     jobs = {kind: _parse_jobs(object_of(stored_jobs.get(kind.value))) for kind in WorkflowKind}
-    return Checked(at, facts, {kind: fact for kind, fact in jobs.items() if fact is not None})
+    known_jobs = {kind: fact for kind, fact in jobs.items() if fact is not None}
+    return Checked(at, facts, known_jobs, parse_time(record.get("triedAt")))
 
 
 def _parse_jobs(record: JsonObject) -> JobsFact | None:

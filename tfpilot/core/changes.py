@@ -21,6 +21,7 @@ from tfpilot.core.model import (
     WorkflowKind,
 )
 from tfpilot.core.request import LEGACY_RUNS, canonical_run, is_of_older_revision, revision_began
+from tfpilot.errors import DocumentError
 
 _RUN_FIELDS: Final = {
     "run_id": "runId",
@@ -199,11 +200,25 @@ def _field_changes(
 
 
 def _change(document: JsonObject, path: tuple[str, ...], after: object, source: str) -> Iterator[FieldChange]:
-    """The change, unless the field says the same already. What is not known is not written over nothing."""
+    """The change, unless the field says the same already. What is not known is not written over nothing.
+
+    Raises DocumentError where the field has no place: what stands there instead of an object would be lost.
+    """
     before = field_at(document, path)
     nothing_known = after is None and (before is ABSENT or before == "")
     if not nothing_known and not _is_same(before, after):
+        _check_place(document, path)
         yield FieldChange(path, before, after, source)
+
+
+def _check_place(document: JsonObject, path: tuple[str, ...]) -> None:
+    for length in range(1, len(path)):
+        holder = field_at(document, path[:length])
+        if not isinstance(holder, Mapping) and holder not in (ABSENT, None, "", []):
+            raise DocumentError(
+                f"{'.'.join(path[:length])} is no object, so {path[length]} has no place in it. Nothing was changed",
+                "Restore an earlier version of the document, or correct the field by hand; then repair again.",
+            )
 
 
 def _is_same(before: object, after: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
@@ -23,6 +23,7 @@ from tfpilot.core.model import (
     ACTIVE_RUN_STATUSES,
     EMPTY_CONCLUSIONS,
     FAILED_CONCLUSIONS,
+    NEVER,
     SUCCESS,
     DiagnosisContext,
     Finding,
@@ -61,7 +62,6 @@ _INFO: Final = frozenset(
 )
 STUCK_CODES: Final = frozenset({FindingCode.STALE_DESTROY, FindingCode.STUCK_PLANNING, FindingCode.STUCK_APPLYING})
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORST_FIRST: Final = {severity: rank for rank, severity in enumerate(Severity)}
 _BEFORE_START: Final = frozenset({"pending", "queued"})
 _INTERRUPTED: Final = frozenset({"cancelled", "timed_out"})
@@ -137,7 +137,7 @@ def _name(kind: WorkflowKind, run: RunFact | None) -> str:
 def _stale_destroy_after(request: Request) -> datetime | None:
     if _waits(request, WorkflowKind.DESTROY) or is_destroy_superseded(request):
         return None
-    return stale_after(request) or (_EPOCH if is_destroy_stale(request, _EPOCH) else None)
+    return stale_after(request) or (NEVER if is_destroy_stale(request, NEVER) else None)
 
 
 def _stuck_planning_after(request: Request, thresholds: Thresholds) -> datetime | None:

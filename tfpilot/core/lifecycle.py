@@ -149,11 +149,11 @@ def is_due(request: Request, now: datetime, checked: Checked | None) -> bool:
 
 
 def may_ask_again(request: Request, now: datetime, checked: Checked | None) -> bool:
-    """Whether the last question is long enough ago: 5 minutes, 30 for a run that waits for a person."""
+    """Whether the last question, answered or not, is long enough ago: 5 minutes, 30 where a run waits for a person."""
     if checked is None:
         return True
-    waiting = any(run.is_waiting_for_person for run in request.runs.values())
-    return now - checked.at >= (ASK_AGAIN_WAITING_AFTER if waiting else ASK_AGAIN_AFTER)
+    waiting = any(run.is_active and run.is_waiting_for_person for run in request.runs.values())
+    return now - checked.asked_at >= (ASK_AGAIN_WAITING_AFTER if waiting else ASK_AGAIN_AFTER)
 
 
 def _by_destroy(request: Request, now: datetime, *, superseded: bool) -> Explanation | None:

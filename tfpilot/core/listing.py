@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
 
 from tfpilot.core.diagnosis import stuck_since
+from tfpilot.core.document import text_of
 from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, stale_after
-from tfpilot.core.model import Request, RequestRow, Thresholds
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from tfpilot.core.model import NEVER, Request, RequestRow, Thresholds
 
 
 def summarise(
@@ -22,7 +20,7 @@ def summarise(
     fails_at = None if is_destroy_superseded(request) else stale_after(request)
     return RequestRow(
         id=request.id,
-        status=derive_status(request, fails_at or _EPOCH),
+        status=derive_status(request, fails_at or NEVER),
         fails_at=fails_at,
         stuck_at=None if archived else stuck_since(request, thresholds),
         stored_status=request.stored_status,
@@ -67,7 +65,7 @@ def unreadable_row(request_id: str, error: str, *, updated_at: datetime | None, 
 
 def _pull_url(request: Request) -> str:
     """The stored link to the pull request, where it is a web address: nothing else may become a link."""
-    stored = request.pull.url if request.pull else None
+    stored = (request.pull.url if request.pull else None) or text_of(request.raw.get("prUrl"))
     return stored if stored is not None and stored.startswith(("https://", "http://")) else ""
 
 

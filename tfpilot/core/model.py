@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
@@ -27,6 +27,9 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Earlier than anything that happened here."""
 
 
 class WorkflowKind(StrEnum):
@@ -359,12 +362,21 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Memo of GitHub's last answer about a request (`ops/checked/`): when, what became of each fact, and what only
-    the jobs of a run tell: per kind the run id, the attempt, and whether a job had started."""
+    """Memo of GitHub's last answer about a request (`ops/checked/`).
+
+    `at`: when GitHub answered, `facts` what became of each fact, empty where it never did. `jobs`: per kind, what only
+    the jobs of a run tell. `tried_at`: when GitHub was last asked in vain, None where it answered the last time.
+    """
 
     at: datetime
     facts: Mapping[str, str] = field(default_factory=dict)
     jobs: Mapping[WorkflowKind, JobsFact] = field(default_factory=dict)
+    tried_at: datetime | None = None
+
+    @property
+    def asked_at(self) -> datetime:
+        """When GitHub was last asked, whether it answered or not."""
+        return max(self.at, self.tried_at or self.at)
 
 
 @dataclass(frozen=True, slots=True)

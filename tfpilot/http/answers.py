@@ -51,7 +51,7 @@ def json_answer(content: Mapping[str, Any], status: int = 200, headers: Mapping[
 
 def error_answer(error: TfPilotError) -> Response:
     """What went wrong and what to do, with the status code of that kind of failure."""
-    content: dict[str, Any] = {"success": False, "error": error.message, "hint": error.hint}
+    content: dict[str, Any] = {"success": False, "error": error.message, "hint": error.hint or _hint_of(error)}
     headers: dict[str, str] = {}
     if isinstance(error, UpstreamError) and error.retry_after is not None:
         content |= degraded_answer(degraded=False, retry_after=error.retry_after)
@@ -59,6 +59,11 @@ def error_answer(error: TfPilotError) -> Response:
     if isinstance(error, SignatureError):
         headers["WWW-Authenticate"] = 'Bearer realm="tfpilot"'
     return json_answer(content, status_of(error), headers)
+
+
+def _hint_of(error: TfPilotError) -> str:
+    """What to do by this door about a failure that leaves it open."""
+    return "GET /api/requests lists what there is." if isinstance(error, NotFoundError) else "Try again in a moment."
 
 
 def status_of(error: TfPilotError) -> int:

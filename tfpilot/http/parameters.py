@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 
-from tfpilot.core.document import format_time, parse_time
+from tfpilot.core.document import parse_time
 from tfpilot.core.model import LifecycleStatus, RequestRow, SyncMode
 from tfpilot.core.selection import RequestFilter
 from tfpilot.http.answers import BadRequestError
@@ -58,7 +58,8 @@ def limit(query: QueryParams) -> int:
 
 def cursor_of(row: RequestRow) -> str:
     """Where the next page begins: after this row. It stays right when rows before it come or go."""
-    at = format_time(row.updated_at) if row.updated_at else ""
+    # In full: rows that changed within the same millisecond are told apart by what a shorter form leaves out.
+    at = row.updated_at.isoformat() if row.updated_at else ""
     return base64.urlsafe_b64encode(f"{at} {row.id}".encode()).decode("ascii")
 
 

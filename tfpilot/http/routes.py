@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from tfpilot import wiring
 from tfpilot.core.answers import (
@@ -32,7 +34,6 @@ from tfpilot.wiring import Portal
 
 _LOG: Final = structlog.get_logger("tfpilot.http")
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
-_EVERY_METHOD: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 
 Answer = Callable[[Portal, HttpRequest, Operator], Mapping[str, Any]]
 
@@ -132,20 +133,36 @@ async def _readyz(_request: HttpRequest) -> Response:
     return json_answer({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
 
-async def _unknown(request: HttpRequest) -> Response:
-    return error_answer(
-        NotFoundError(
-            f"There is no {request.method} {request.url.path[:200]}", "docs/ARCHITECTURE.md lists the routes."
-        )
-    )
+class _Unknown:
+    """Answers 404, in JSON. An ASGI application, which a route gives every method there is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = f"{scope['method'][:20]} {scope['path'][:200]}"
+        answer = error_answer(NotFoundError(f"There is no {asked}", "docs/ARCHITECTURE.md lists the routes."))
+        await answer(scope, receive, send)
+
+
+class _Rest(Convertor[str]):
+    """The rest of a path, line breaks included: with `path` a trailing one would be cut off before anybody sees it."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 
 routes: Final = [
     Route("/healthz", _healthz),
     Route("/readyz", _readyz),
     Route("/api/requests", _list),
-    Route("/api/requests/{id:path}/sync", _sync, methods=["GET", "POST"]),
-    Route("/api/requests/{id:path}", _show),
-    Route("/api", _unknown, methods=_EVERY_METHOD),
-    Route("/api/{rest:path}", _unknown, methods=_EVERY_METHOD),
+    Route("/api/requests/{id:rest}/sync", _sync, methods=["GET", "POST"]),
+    Route("/api/requests/{id:rest}", _show),
+    Route("/api", _Unknown()),
+    Route("/api/{rest:rest}", _Unknown()),
 ]

@@ -44,9 +44,11 @@ class RequestList:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """One request as an operator sees it. `archived`: the document is the copy in `history/`, nothing active exists.
+    """One request as an operator sees it.
 
-    `has_archived_copy`: an active request that also has such a copy. `checked` tells when GitHub last answered.
+    `archived`: the document is the copy in `history/`, nothing active exists; it has no findings, since nothing is
+    going to be written to it. `has_archived_copy`: an active request that also has such a copy. `checked` tells when
+    GitHub last answered.
     """
 
     stored: Stored
@@ -99,7 +101,7 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
         stored=stored,
         request=request,
         explanation=explain(request, now),
-        findings=diagnose(request, now, edges.thresholds, context_of(checked)),
+        findings=() if archived else diagnose(request, now, edges.thresholds, context_of(checked)),
         events=edges.events.list(request_id, limit=EVENTS_SHOWN),
         checked=checked,
         archived=archived,

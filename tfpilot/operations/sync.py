@@ -9,6 +9,7 @@ from typing import Final
 from tfpilot.core.document import check_request_id
 from tfpilot.core.lifecycle import explain, is_due, may_ask_again, needs_repair
 from tfpilot.core.model import (
+    NEVER,
     Checked,
     FactOutcome,
     FactsQuery,
@@ -55,13 +56,17 @@ MAX_TRIES: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One request as read, what was asked about it and answered, and its archived copy where one may be renewed."""
+    """One request as read, what was asked about it and answered, and its archived copy where one may be renewed.
+
+    `is_backed_off`: GitHub was not called, because it asked us to wait.
+    """
 
     stored: Stored
     request: Request
     query: FactsQuery
     facts: GitHubFacts
     archived: Stored | None
+    is_backed_off: bool
 
 
 def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, dry_run: bool = False) -> SyncResult:
@@ -116,9 +121,11 @@ def _why_not_to_ask(edges: Edges, request: Request, now: datetime) -> str | None
     if request.repo is None:
         return "no target repository is known"
     checked = edges.checked.find(request.id)
-    if needs_repair(request, now, edges.thresholds):
-        return None if may_ask_again(request, now, checked) else "GitHub was asked a moment ago"
-    return None if is_due(request, now, checked) else "nothing needs repair"
+    if not needs_repair(request, now, edges.thresholds) and not is_due(request, now, checked):
+        return "nothing needs repair"
+    if may_ask_again(request, now, checked) or edges.backoffs.find(request.repo, now=now) is not None:
+        return None
+    return "GitHub was asked a moment ago"
 
 
 def _not_asked(request: Request, now: datetime, *, mode: SyncMode, dry_run: bool, reason: str) -> SyncResult:
@@ -146,10 +153,12 @@ def _gather(edges: Edges, stored: Stored, now: datetime, *, until: datetime) -> 
         )
     backed_off_until = edges.backoffs.find(query.repo, now=now)
     if backed_off_until is not None:
+        # What GitHub said before still holds; asking would make it wait longer.
         facts = unanswered(query, FactOutcome.RATE_LIMITED, "GitHub asked us to wait", backed_off_until - now)
     else:
         facts = edges.github.facts_for(query, deadline=until - edges.clock())
-    return _Case(stored, request, query, facts, _find_archived(edges, request))
+    archived = _find_archived(edges, request)
+    return _Case(stored, request, query, facts, archived, is_backed_off=backed_off_until is not None)
 
 
 def _find_archived(edges: Edges, request: Request) -> Stored | None:
@@ -277,17 +286,25 @@ def _record(edges: Edges, plan: RepairPlan, *, mode: SyncMode, operator: Operato
 
 def _remember(edges: Edges, case: _Case, now: datetime) -> list[str]:
     """Keeps GitHub's answer, and how long it asked us to wait, for the next question."""
+    if case.is_backed_off:
+        return []
     wait = longest_wait(case.facts)
-    outcomes = {name: answer.outcome.value for name, answer in case.facts.answers().items()}
-    jobs = {kind: answer.value for kind, answer in case.facts.jobs.items() if answer.value is not None}
     try:
-        if wait is not None and case.facts.calls:
+        if wait is not None:
             edges.backoffs.put(case.query.repo, until=now + wait, now=now, reason="github_rate_limited")
-        if learned_anything(case.facts):
-            edges.checked.put(case.request.id, Checked(at=now, facts=outcomes, jobs=jobs))
+        edges.checked.put(case.request.id, _memo(edges, case, now))
     except StorageError as error:
         return [f"When GitHub was asked could not be remembered: {error.message}"]
     return []
+
+
+def _memo(edges: Edges, case: _Case, now: datetime) -> Checked:
+    """GitHub's answer; where it told nothing, the answer before it with the time of the vain try."""
+    if not learned_anything(case.facts):
+        return replace(edges.checked.find(case.request.id) or Checked(at=NEVER), tried_at=now)
+    outcomes = {name: answer.outcome.value for name, answer in case.facts.answers().items()}
+    jobs = {kind: answer.value for kind, answer in case.facts.jobs.items() if answer.value is not None}
+    return Checked(at=now, facts=outcomes, jobs=jobs)
 
 
 def _result(
