@@ -26,6 +26,14 @@ class NotFoundError(TfPilotError):
     """The thing asked for does not exist, and storage said so."""
 
 
+def unknown_request(request_id: str) -> NotFoundError:
+    """The failure of asking for a request that is neither active nor archived."""
+    return NotFoundError(
+        f"There is no request {request_id}, neither active nor archived",
+        "Check the id, or look for the request by PR number, run id, branch or sha.",
+    )
+
+
 class ArchivedError(TfPilotError):
     """The request exists only as an archived copy, which no operation writes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -227,6 +228,9 @@ def _build(stack: ExitStack) -> Portal:
         _LOG.exception("portal cannot be built")
         raise
     _LOG.info("portal is up", bucket=built.place.bucket, github=built.place.github_url, sandbox=built.place.is_sandbox)
+    if built.place.is_sandbox:
+        sys.stdout.write(f"The sandbox is up. For /api: Authorization: Bearer {built.place.bearer}\n")
+        sys.stdout.flush()
     return built
 
 

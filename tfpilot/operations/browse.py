@@ -26,7 +26,7 @@ from tfpilot.core.model import (
 from tfpilot.core.request import parse_request
 from tfpilot.core.selection import RequestFilter, Selection, select
 from tfpilot.edges import Edges
-from tfpilot.errors import NotFoundError, StorageError
+from tfpilot.errors import NotFoundError, StorageError, unknown_request
 
 EVENTS_SHOWN: Final = 50
 FRESH_ENOUGH: Final = timedelta(seconds=15)
@@ -146,10 +146,10 @@ def _selected(question: _Question) -> Selection:
 def _read(edges: Edges, request_id: str) -> tuple[Stored, bool]:
     try:
         return edges.documents.get(request_id), False
-    except NotFoundError:
+    except NotFoundError as missing:
         archived = edges.documents.find_archived(request_id)
         if archived is None:
-            raise
+            raise unknown_request(request_id) from missing
         return archived, True
 
 

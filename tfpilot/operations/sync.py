@@ -45,6 +45,7 @@ from tfpilot.errors import (
     RateLimitedError,
     RefusedError,
     StorageError,
+    unknown_request,
 )
 
 DEADLINE: Final = timedelta(seconds=15)
@@ -99,7 +100,7 @@ def _read(edges: Edges, request_id: str) -> Stored:
         return edges.documents.get(request_id)
     except NotFoundError as missing:
         if edges.documents.find_archived(request_id) is None:
-            raise
+            raise unknown_request(request_id) from missing
         raise ArchivedError(
             f"{request_id} is archived: it has a copy in history/ and no active document",
             "Read it on its page; nothing writes an archived request.",

@@ -1,0 +1,29 @@
+"""The process: the frame of all pages for Streamlit's script runs, and the ASGI application for the server."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+if __name__ == "__main__":
+    from tfpilot.ui import shell
+
+    shell.configure_page("TfPilot Ops")
+    requests = st.Page("pages/requests.py", title="Requests", icon=":material/inbox:", default=True)
+    request = st.Page("pages/request.py", title="Request")
+    page = st.navigation([requests, request], position="hidden")
+    with shell.explained("app"):
+        shell.sidebar({"TfPilot Ops": [requests]})
+        page.run()
+else:
+    from pathlib import Path
+
+    from streamlit.runtime.pages_manager import PagesManager
+
+    from tfpilot.http import lifespan, middleware, routes
+
+    # Else a link to a page, as the first visit of a new process, runs that page's file alone: until this script has run
+    # once, Streamlit takes pages/ for its older way of navigation.
+    PagesManager.uses_pages_directory = False
+
+    # The server finds this call in the source, so it stays a plain assignment.
+    app = st.App(Path(__file__).resolve(), routes=routes, middleware=middleware, lifespan=lifespan)
