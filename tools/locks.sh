@@ -9,7 +9,7 @@ compile() { # compile NAME OUTPUT
   # The development lock takes the versions of the other one, whatever else would fit.
   local agree=()
   if [[ $1 != requirements ]]; then agree=(--constraints requirements.lock); fi
-  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --no-annotate \
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --custom-compile-command "make lock" --no-annotate \
     "${agree[@]}" --output-file "$2" "$1.txt"
 }
 

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,12 @@ class RunningPortal:
         """Writes a document as the web app does: without a condition."""
         key = f"requests/{document['id']}.json"
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(document).encode())
+
+    def ask_nothing_by_itself(self, request_id: str) -> None:
+        """From now on, for five minutes, opening the request does not heal it: GitHub was asked a moment ago."""
+        memo = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "facts": {"pull": "ok"}, "jobs": {}}
+        key = f"ops/checked/{request_id}.json"
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(memo).encode())
 
     def events(self, request_id: str) -> list[str]:
         """The keys of the request's history."""

@@ -16,6 +16,7 @@ ALSO_STUCK = "req_dev_s3_h4kz8w"
 
 
 def test_a_stuck_request_is_found_understood_and_repaired(page: Page, portal: RunningPortal):
+    portal.ask_nothing_by_itself(STUCK)
     before, etag = portal.stored(STUCK)
 
     page.goto(portal.url)
@@ -43,6 +44,7 @@ def test_a_stuck_request_is_found_understood_and_repaired(page: Page, portal: Ru
 
 
 def test_two_clicks_on_repair_write_once(page: Page, portal: RunningPortal):
+    portal.ask_nothing_by_itself(ALSO_STUCK)
     before, _ = portal.stored(ALSO_STUCK)
     lines = len(portal.events(ALSO_STUCK))
     page.goto(f"{portal.url}/request?id={ALSO_STUCK}")
