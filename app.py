@@ -15,15 +15,23 @@ if __name__ == "__main__":
         shell.sidebar({"TfPilot Ops": [requests]})
         page.run()
 else:
+    import sys
     from pathlib import Path
 
     from streamlit.runtime.pages_manager import PagesManager
 
+    from tfpilot.errors import ConfigError
     from tfpilot.http import lifespan, middleware, routes
+    from tfpilot.ui import shell
 
     # Else a link to a page, as the first visit of a new process, runs that page's file alone: until this script has run
     # once, Streamlit takes pages/ for its older way of navigation.
     PagesManager.uses_pages_directory = False
+
+    try:
+        shell.check_address()
+    except ConfigError as error:
+        sys.exit(f"{error.message} {error.hint}")
 
     # The server finds this call in the source, so it stays a plain assignment.
     app = st.App(Path(__file__).resolve(), routes=routes, middleware=middleware, lifespan=lifespan)

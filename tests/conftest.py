@@ -6,6 +6,7 @@ import copy
 import os
 import uuid
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from tests.fakes import InMemory
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.errors import ConfigError
 from tfpilot.sandbox.storage import LocalS3, find_weed
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +39,18 @@ def s3_client(s3_server: LocalS3) -> Bucket:
 
 
 @pytest.fixture
-def bucket_settings(s3_server: LocalS3) -> BucketSettings:
-    """A new, empty bucket on the real server."""
-    return s3_server.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
+def bucket_settings(s3_server: LocalS3, s3_client: Bucket) -> Iterator[BucketSettings]:
+    """A new, empty bucket on the real server. It goes with the test: the server has room for some 70 at a time."""
+    settings = s3_server.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
+    yield settings
+    _remove(s3_client.client, settings.name)
+
+
+def _remove(client: S3Client, bucket: str) -> None:
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+            client.delete_object(Bucket=bucket, Key=entry["Key"], VersionId=entry["VersionId"])
+    client.delete_bucket(Bucket=bucket)
 
 
 @pytest.fixture

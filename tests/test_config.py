@@ -274,3 +274,12 @@ def test_the_example_file_names_every_setting_and_is_itself_usable() -> None:
     assert variables - named == set()
     Path(".env").write_text(example, encoding="utf-8")
     assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("name", ["TFPILOT_READ_ONLY", "TFPILOT_ALLOWED_LOGINS", "TFPILOT_DESTROY_PROD_ALLOWED_USERS"])
+def test_a_setting_that_restricts_and_that_nothing_heeds_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "0")
+    load_settings()
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=f"{name}: not available"):
+        load_settings()

@@ -16,6 +16,8 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from tfpilot.core.model import Operator, SyncResult
+
 MASK: Final = "***"
 
 _LEAST: Final[Mapping[str, int]] = MappingProxyType(
@@ -55,6 +57,22 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
+
+
+def log_sync(result: SyncResult, operator: Operator) -> None:
+    """One line for a sync that wrote, with who asked and which fields changed; none for one that wrote nothing."""
+    if not (result.written or result.archived):
+        return
+    structlog.get_logger("tfpilot.sync").info(
+        "request written",
+        request_id=result.plan.request_id,
+        operator=operator.login,
+        mode=result.mode.value,
+        fields=[change.dotted for change in result.plan.changes],
+        archived=result.archived,
+        status_before=result.plan.status_before.value,
+        status_after=result.plan.status_after.value,
+    )
 
 
 def configure(level: str) -> None:

@@ -28,7 +28,7 @@ from tfpilot.adapters.renewal import Renewal
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.snapshot import BucketSnapshots
 from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings
-from tfpilot.core.model import Operator, Role
+from tfpilot.core.model import NEVER, Operator, Role
 from tfpilot.core.roles import role_of
 from tfpilot.edges import Edges, Rights
 from tfpilot.errors import ConfigError, TfPilotError
@@ -61,6 +61,7 @@ class Portal:
     edges: Edges
     settings: Settings
     place: Place
+    built_at: datetime = NEVER
 
 
 class _Run:
@@ -171,7 +172,8 @@ def why_not_ready() -> str | None:
     snapshot = built.edges.snapshots.current()
     if snapshot.error is not None:
         return f"storage: {snapshot.error}"
-    return "the first reading of the requests has not ended" if snapshot.read_at is None else None
+    is_read = snapshot.read_at is not None and snapshot.read_at >= built.built_at
+    return None if is_read else "the first reading of the requests has not ended"
 
 
 def _why_not_built(failure: BaseException | None) -> str:
@@ -208,11 +210,12 @@ def build(stack: ExitStack, settings: Settings, *, renewing: bool = False) -> Po
     Raises ConfigError where the settings do not go together, StorageError where the local cache cannot be used.
     """
     check_configured(settings)
+    built_at = _now()
     if settings.sandbox:
         parts = _sandbox_parts(stack.enter_context(Sandbox(settings.sandbox_dir)), settings)
     else:
         parts = _real_parts(settings)
-    return Portal(_edges(stack, settings, parts, renewing=renewing), settings, parts.place)
+    return Portal(_edges(stack, settings, parts, renewing=renewing), settings, parts.place, built_at=built_at)
 
 
 def _build(stack: ExitStack) -> Portal:

@@ -24,12 +24,11 @@ from tests.core.strategies import (
     run_facts,
 )
 from tfpilot.core.diagnosis import STUCK_CODES, diagnose, stuck_since
-from tfpilot.core.document import field_at, parse_document, parse_json, render_document
+from tfpilot.core.document import parse_document, parse_json, render_document
 from tfpilot.core.facts import newest_run
 from tfpilot.core.lifecycle import derive_status, explain, is_due, may_ask_again, needs_repair
 from tfpilot.core.listing import summarise
 from tfpilot.core.model import (
-    Absent,
     Checked,
     DiagnosisContext,
     FindingCode,
@@ -85,26 +84,41 @@ def test_any_json_value_as_a_document_is_handled_or_refused_as_one(value, facts)
 
 
 @given(document=documents(oddly=True), facts=github_facts())
-def test_any_json_value_in_any_place_of_a_document_is_handled_or_refused_where_it_would_be_lost(document, facts):
-    in_the_way = [path for path in PARENTS if not isinstance(field_at(document, path.split(".")), Mapping | Absent)]
-    stored = parse_document(render_document(document), request_id=REQUEST_ID)
-    try:
-        after = everything(stored, facts)
-    except DocumentError:
-        assert in_the_way
-    else:
-        everything(parse_document(render_document(after), request_id=REQUEST_ID), facts)
+def test_any_json_value_in_any_place_of_a_document_is_handled(document, facts):
+    after = everything(parse_document(render_document(document), request_id=REQUEST_ID), facts)
+    everything(parse_document(render_document(after), request_id=REQUEST_ID), facts)
 
 
-def test_what_stands_in_the_place_of_an_object_is_never_written_over():
+@pytest.mark.parametrize("name", ["github", "planRun", "pr", "approval"])
+def test_what_stands_in_the_place_of_an_object_stays_is_said_and_stops_nothing_else(name):
     facts = GitHubFacts(
-        pull=ok(PullFact(number=7, open=True, merged=False)),
+        pull=ok(PullFact(number=7, open=False, merged=True, merge_commit_sha="abc")),
         reviews=ok((Review("ines-r", "APPROVED", NOW),)),
         runs={WorkflowKind.PLAN: ok(WorkflowRun(RunFact(run_id=101, status="queued"), REPO))},
     )
-    for name in ("github", "planRun", "pr", "approval"):
-        with pytest.raises(DocumentError, match=f"{name} is no object"):
-            plan_repair(parse_request({"id": REQUEST_ID, "prNumber": 7, name: "precious"}), facts, NOW)
+    document = {"id": REQUEST_ID, "prNumber": 7, name: "precious"}
+    plan = plan_repair(parse_request(document), facts, NOW)
+    assert any(obstacle.startswith(f"{name} is no object") for obstacle in plan.obstacles)
+    after = next_version(document, plan.changes, NOW)
+    assert (after[name], after["mergedSha"]) == ("precious", "abc")
+
+
+def test_what_is_more_than_a_plain_value_is_never_written_over_by_one():
+    document = {
+        "id": REQUEST_ID,
+        "prNumber": 7,
+        "mergedSha": {"sha": "old", "by": "x"},
+        "approval": {"approvers": ["bob", {"login": "amy"}]},
+    }
+    facts = GitHubFacts(
+        pull=ok(PullFact(number=7, open=False, merged=True, merge_commit_sha="abc")),
+        reviews=ok((Review("ines-r", "APPROVED", NOW),)),
+    )
+    plan = plan_repair(parse_request(document), facts, NOW)
+    after = next_version(document, plan.changes, NOW)
+    assert after["mergedSha"] == document["mergedSha"]
+    assert plan.obstacles == ("mergedSha holds more than a plain value",)
+    assert after["approval"]["approvers"] == ["bob", "ines-r", {"login": "amy"}]
 
 
 @given(body=st.binary(max_size=60) | TEXT.map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -156,6 +156,13 @@ def test_a_file_that_cannot_be_read_is_misuse_and_says_why(name: str, tfpilot: T
     assert "cannot be read" in result.stderr
 
 
+def test_without_a_file_standard_input_is_read(tfpilot: Tfpilot):
+    given = line(stuck_planning())
+    result = tfpilot("explain", "--jsonl", "--json", given=given)
+    assert result.exit_code == 0
+    assert result.stdout == tfpilot("explain", "--jsonl", "-", given=given).stdout
+
+
 def test_without_jsonl_the_command_says_what_it_needs(tfpilot: Tfpilot):
     result = tfpilot("explain")
     assert result.exit_code == 2

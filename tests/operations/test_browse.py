@@ -8,6 +8,7 @@ import pytest
 
 from tests.builders import NOW, REQUEST_ID, ago, request, stuck_planning, with_pull
 from tests.fakes import OUTAGE
+from tfpilot.core.document import format_time
 from tfpilot.core.model import (
     Checked,
     FindingCode,
@@ -155,6 +156,16 @@ def test_what_only_github_knows_comes_from_its_last_answer(memory):
     view = open_request(memory.edges, REQUEST_ID)
     assert codes(view) >= {FindingCode.STATE_UNKNOWN, FindingCode.MISSING_PR}
     assert view.checked.at == NOW
+
+
+@pytest.mark.parametrize(("looked_for", "is_told"), [(-1, False), (0, False), (1, True)])
+def test_a_dispatch_without_a_run_is_told_once_the_list_was_read_after_it(memory, looked_for, is_told):
+    dispatched = NOW - timedelta(minutes=30)
+    memory.store({**with_pull(request()), "github": {"applyTriggeredAt": format_time(dispatched)}})
+    memo = Checked(at=dispatched + timedelta(minutes=looked_for), facts={"apply": "not found"})
+    memory.edges.checked.put(REQUEST_ID, memo)
+    found = codes(open_request(memory.edges, REQUEST_ID))
+    assert (FindingCode.NOT_DISPATCHED in found, FindingCode.RUN_UNKNOWN in found) == (is_told, not is_told)
 
 
 def test_a_missing_request_an_impossible_id_an_unreadable_one_and_an_outage_are_told_apart(memory):

@@ -26,6 +26,7 @@ from tfpilot.core.model import (
     Checked,
     FactOutcome,
     GitHubFacts,
+    JobsFact,
     LifecycleStatus,
     Operator,
     Role,
@@ -181,6 +182,20 @@ def test_a_dry_run_shows_that_the_final_copy_is_missing_and_does_not_write_it(me
     memory.github.answers[REQUEST_ID] = GitHubFacts(runs={WorkflowKind.DESTROY: answer_run(5)})
     assert run_sync(memory, dry_run=True).plan.steps
     assert HISTORY not in memory.bucket.contents()
+
+
+def test_jobs_that_github_does_not_tell_are_reported_and_what_was_known_of_them_stays(memory):
+    memory.store(with_run(request(), "apply", **run(5, conclusion="cancelled")))
+    known = JobsFact(5, 1, started=True)
+    memory.edges.checked.put(REQUEST_ID, Checked(at=NOW - timedelta(hours=1), jobs={WorkflowKind.APPLY: known}))
+    limited = replace(RATE_LIMITED, retry_after=timedelta(minutes=3))
+    memory.github.answers[REQUEST_ID] = GitHubFacts(
+        pull=answer_pull(), runs={WorkflowKind.APPLY: answer_run(5)}, jobs={WorkflowKind.APPLY: limited}, calls=3
+    )
+    result = run_sync(memory)
+    assert (result.degraded, result.retry_after) == (True, timedelta(minutes=3))
+    assert result.facts.answers()["apply_jobs"].outcome is FactOutcome.RATE_LIMITED
+    assert memory.edges.checked.find(REQUEST_ID).jobs == {WorkflowKind.APPLY: known}
 
 
 # --- AUTO
@@ -498,6 +513,8 @@ def test_a_copy_that_an_earlier_repair_could_not_write_is_written_by_the_next(me
     memory.bucket.delete(HISTORY)
     result = run_sync(memory)
     assert (result.written, memory.bucket.contents()[HISTORY]) == (False, memory.bucket.contents()[ACTIVE])
+    assert result.archived
+    assert events(memory)[0].data["archivedCopy"] is True
 
 
 def test_a_copy_that_somebody_else_writes_meanwhile_is_kept_too(memory):

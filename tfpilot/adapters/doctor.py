@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -11,16 +11,18 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.github import GitHubEdge, Whoami
+from tfpilot.adapters.keys import ACTIVE, ARCHIVED
 from tfpilot.adapters.s3 import Bucket
-from tfpilot.adapters.s3_errors import code_of
+from tfpilot.core.document import MAX_DOCUMENT_BYTES
 from tfpilot.edges import Clock, HealthCheck
-from tfpilot.errors import TfPilotError
+from tfpilot.errors import DocumentError, TfPilotError
 
 GITHUB_DEADLINE: Final = timedelta(seconds=10)
 MAX_SKEW: Final = timedelta(seconds=30)
 """How far the clocks may differ. Beyond it times from GitHub and from here no longer compare."""
 
-_REFUSED_AS_WANTED: Final = frozenset({"PreconditionFailed", "NoSuchKey", "404", "412"})
+WRITTEN: Final = (ACTIVE, ARCHIVED, "logs/", "ops/", "webhooks/github/ratelimit/")
+"""Where the portal writes."""
 
 
 class ConnectionDoctor:
@@ -34,35 +36,35 @@ class ConnectionDoctor:
     def checks(self) -> Sequence[HealthCheck]:
         return [
             _checked("bucket can be listed", self._list),
+            _checked("requests can be read", self._read),
             _checked("bucket takes conditional writes", self._write),
             _checked("clock agrees with the bucket's", self._bucket_clock),
             *self._github_checks(),
         ]
 
     def _list(self) -> str:
-        try:
-            answer = self._bucket.client.list_objects_v2(Bucket=self._bucket.name, Prefix="requests/", MaxKeys=1)
-        except (ClientError, BotoCoreError) as error:
-            raise self._bucket.failed(error, "list requests/") from error
-        found = "there is at least one request" if answer["KeyCount"] else "there is no request yet"
+        found = "there is at least one request" if self._first_request() else "there is no request yet"
         return f"{self._bucket.name} at {self._bucket.endpoint}: {found}"
 
-    def _write(self) -> str:
-        """A write on a condition that cannot hold: whoever may write is told so, and nothing is stored."""
-        nothing = '"00000000000000000000000000000000"'
-        key = f"ops/checked/doctor-{secrets.token_hex(8)}.json"
+    def _read(self) -> str:
+        key = self._first_request()
+        if key is None:
+            return "there is no request to read yet"
+        with suppress(DocumentError):  # too large to be a request, but not kept from us
+            self._bucket.find(key, limit_bytes=MAX_DOCUMENT_BYTES)
+        return f"{key} could be read"
+
+    def _first_request(self) -> str | None:
         try:
-            self._bucket.client.put_object(Bucket=self._bucket.name, Key=key, Body=b"{}", IfMatch=nothing)
-        except ClientError as error:
-            if code_of(error) in _REFUSED_AS_WANTED:
-                return "a write over a version that does not exist was refused, as it must be"
-            raise self._bucket.failed(error, f"write {key}") from error
-        except BotoCoreError as error:
-            raise self._bucket.failed(error, f"write {key}") from error
-        raise TfPilotError(
-            f"The store wrote {key} although its condition could not hold",
-            "This store ignores conditions, so that updates would be lost: use another one.",
-        )
+            answer = self._bucket.client.list_objects_v2(Bucket=self._bucket.name, Prefix=ACTIVE, MaxKeys=1)
+        except (ClientError, BotoCoreError) as error:
+            raise self._bucket.failed(error, f"list {ACTIVE}") from error
+        return next((entry["Key"] for entry in answer.get("Contents", ())), None)
+
+    def _write(self) -> str:
+        for prefix in WRITTEN:
+            self._bucket.check_writable(prefix)
+        return f"writes over a version that does not exist were refused, as they must be, under {', '.join(WRITTEN)}"
 
     def _bucket_clock(self) -> str:
         try:

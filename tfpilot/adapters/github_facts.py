@@ -191,7 +191,8 @@ class Questions:
         named = [run for run in runs if self._is_named_by(run) and _is_since(run, question)]
         if not named:
             detail = f"no run names this request among the newest {PER_PAGE} of {file}"
-            return Answer(FactOutcome.NOT_FOUND, detail=detail)
+            outcome = FactOutcome.NOT_FOUND if _reaches_back(runs, question) else FactOutcome.FAILED
+            return Answer(outcome, detail=detail)
         return self._believed(max(named, key=_age_order), question.kind, reply)
 
     def _is_named_by(self, run: WorkflowRun) -> bool:
@@ -251,6 +252,13 @@ def _is_since(run: WorkflowRun, question: RunQuestion) -> bool:
     if question.not_before is None:
         return True
     return run.fact.created_at is not None and run.fact.created_at >= question.not_before - CLOCK_TOLERANCE
+
+
+def _reaches_back(runs: list[WorkflowRun], question: RunQuestion) -> bool:
+    """Whether the list holds every run since the dispatch that is asked about: only then does it say there is none."""
+    if len(runs) < PER_PAGE or question.not_before is None:
+        return True
+    return any(run.fact.created_at and run.fact.created_at < question.not_before - CLOCK_TOLERANCE for run in runs)
 
 
 def _age_order(run: WorkflowRun) -> tuple[float, int]:

@@ -122,6 +122,25 @@ class Bucket:
             raise self.failed(error, f"write {key}") from error
         return bare_etag(answer["ETag"])
 
+    def check_writable(self, prefix: str) -> None:
+        """Tries a write under `prefix` on a condition that cannot hold: whoever may write is told so, and nothing is
+        stored. Raises StorageError, also where the store ignored the condition."""
+        key = f"{prefix}doctor-{secrets.token_hex(8)}.json"
+        request = self._put_request(key, b"{}", if_match="0" * 32, nonce="")
+        try:
+            self.client.put_object(**request)
+        except ClientError as error:
+            if code_of(error) in _LOST:
+                return
+            raise self.failed(error, f"write under {prefix}") from error
+        except BotoCoreError as error:
+            raise self.failed(error, f"write under {prefix}") from error
+        self.client.delete_object(Bucket=self.name, Key=key)
+        raise StorageError(
+            "The store wrote an object although the condition could not hold",
+            "This store ignores conditions, so that updates would be lost: use another one.",
+        )
+
     def list_all(self, prefix: str) -> Mapping[str, Listed]:
         """Every object under `prefix`, by key. Complete, or raises StorageError."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)

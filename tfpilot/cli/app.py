@@ -19,6 +19,7 @@ from tfpilot.config import load_settings
 from tfpilot.core.model import LifecycleStatus, SyncMode
 from tfpilot.core.selection import RequestFilter
 from tfpilot.errors import TfPilotError
+from tfpilot.log import log_sync
 from tfpilot.operations.browse import list_fresh_requests, open_request
 from tfpilot.operations.sync import sync
 
@@ -92,24 +93,28 @@ def sync_command(
                 show_failure(error, as_json=as_json, subject=request_id[:80])
                 code = max(code, exit_code_of(error))
             else:
+                log_sync(result, operator)
                 show_sync(result, as_json=as_json)
     sys.exit(code)
 
 
 @commands.command("explain")
 def explain_command(
-    jsonl: Annotated[
-        Path, typer.Option("--jsonl", help="A file of JSON lines, - for standard input.", allow_dash=True)
-    ],
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Read JSON lines and print JSON lines.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="[FILE|-]", help="Where from; - for standard input.")] = Path("-"),
+    _as_json: AsJson = False,
 ) -> None:
     """Explains documents offline: a line {"request", "now"} in, a line {"status", "rule", …} out, in the same order."""
+    if not jsonl:
+        typer.echo("Only JSON lines can be explained. Use: explain --jsonl [FILE|-]", err=True)
+        sys.exit(MISUSE)
     code = DONE
     with failures_shown(as_json=True):
         thresholds = load_settings().thresholds
     try:
-        lines = sys.stdin.buffer if str(jsonl) == "-" else jsonl.open("rb")
+        lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
-        typer.echo(f"{jsonl} cannot be read: {error.strerror}", err=True)
+        typer.echo(f"{file} cannot be read: {error.strerror}", err=True)
         sys.exit(MISUSE)
     with lines:
         for answer in explain_lines(lines, thresholds):
@@ -132,13 +137,13 @@ def sandbox_command(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Where to keep its data; else a temporary one.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Runs a sandbox without the portal, for trying the commands, until it is interrupted."""
     from tfpilot.sandbox.run import Sandbox
 
     with failures_shown(as_json=False), Sandbox(directory) as sandbox:
-        show(f"The sandbox is up. In another terminal: . {sandbox.environment_file}")
-        show("Then try: python -m tfpilot requests list --stuck")
+        _announce(sandbox.environment_file, as_json=as_json)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -154,3 +159,11 @@ def _portal() -> Iterator[Portal]:
     log.configure(settings.log_level if settings.log_level != "INFO" else "WARNING")
     with ExitStack() as stack:
         yield wiring.build(stack, settings)
+
+
+def _announce(environment_file: Path, *, as_json: bool) -> None:
+    if as_json:
+        show_json({"environmentFile": str(environment_file)})
+        return
+    show(f"The sandbox is up. In another terminal: . {environment_file}")
+    show("Then try: python -m tfpilot requests list --stuck")

@@ -56,6 +56,7 @@ def show_request(view: RequestView, *, as_json: bool) -> None:
             {
                 "request": request_answer(view.stored.document, view.explanation),
                 "archived": view.archived,
+                "hasArchivedCopy": view.has_archived_copy,
                 "explanation": explanation_answer(view.explanation),
                 "findings": findings_answer(view.findings),
                 "needsRepair": view.needs_repair,
@@ -65,6 +66,8 @@ def show_request(view: RequestView, *, as_json: bool) -> None:
     explanation = view.explanation
     show(f"{view.request.id}: {explanation.status.value}{' (archived)' if view.archived else ''}")
     show(f"  because {explanation.reason} (rule {explanation.rule})")
+    if view.has_archived_copy:
+        show("  an archived copy of it exists in history/ too; the active document counts")
     for fact in explanation.facts:
         show(f"    {fact.path} = {fact.value}")
     for finding in view.findings:
@@ -80,13 +83,22 @@ def show_sync(result: SyncResult, *, as_json: bool) -> None:
         return
     before, after = result.plan.status_before.value, result.plan.status_after.value
     status = f"{before} → {after}" if before != after else before
-    done = "would write" if result.dry_run else "wrote" if result.written else "nothing to write:"
-    what = f"{done} {len(result.plan.changes)} fields" if result.asked else f"GitHub was not asked: {result.reason}"
+    what = _done(result) if result.asked else f"GitHub was not asked: {result.reason}"
     show(f"{result.plan.request_id}: {status}, {what}")
     for change in result.plan.changes:
         show(f"    {change.dotted}: {change.before} → {change.after}  ({change.source})")
     failed = {name: answer for name, answer in result.facts.answers().items() if answer.detail}
     for name, answer in failed.items():
         show(f"    {name}: {answer.outcome.value}, {answer.detail}")
-    for notice in (*result.plan.crossed, *result.notices):
+    for notice in (*result.plan.crossed, *result.plan.obstacles, *result.notices):
         show(f"    {notice}")
+
+
+def _done(result: SyncResult) -> str:
+    count = len(result.plan.changes)
+    fields = [f"{count} field{'' if count == 1 else 's'}"] if count else []
+    if result.dry_run:
+        parts = fields + ["1 archived copy" for _ in result.plan.steps]
+        return f"would write {' and '.join(parts)}" if parts else "nothing to write"
+    parts = (fields if result.written else []) + (["1 archived copy"] if result.archived else [])
+    return f"wrote {' and '.join(parts)}" if parts else "nothing to write"

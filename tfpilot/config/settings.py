@@ -34,6 +34,12 @@ from tfpilot.edges import Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
+_NOT_AVAILABLE: Final = (
+    "TFPILOT_READ_ONLY",
+    "TFPILOT_ALLOWED_LOGINS",
+    "TFPILOT_ALLOWED_ORGS",
+    "TFPILOT_DESTROY_PROD_ALLOWED_USERS",
+)
 
 
 def _default_cache_dir() -> Path:
@@ -138,7 +144,19 @@ def load_settings() -> Settings:
             "Correct the variables in the environment or in `.env`; `.env.example` lists them all.",
         ) from None
     _check_workflow_files(settings)
+    _check_available()
     return settings
+
+
+def _check_available() -> None:
+    """A setting that restricts must not be taken for granted where nothing heeds it."""
+    set_here = {**_read_dotenv(), **os.environ}
+    ignored = [name for name in _NOT_AVAILABLE if set_here.get(name, "").lower() not in ("", "0", "false")]
+    if ignored:
+        raise ConfigError(
+            f"{', '.join(ignored)}: not available in this version, and nothing would heed it.",
+            "Unset it. Until then, restrict the AWS identity and the GitHub token that the portal runs with.",
+        )
 
 
 def _check_workflow_files(settings: Settings) -> None:

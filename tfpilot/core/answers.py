@@ -58,6 +58,7 @@ def row_answer(row: RequestRow, now: datetime) -> dict[str, Any]:
         "updatedAt": _time(row.updated_at),
         "version": row.version,
         "archived": row.archived,
+        "hasArchivedCopy": row.has_archived_copy,
         "error": row.error,
     }
 
@@ -78,6 +79,7 @@ def sync_answer(result: SyncResult) -> dict[str, Any]:
         "mode": "repair" if result.asked else "tfpilot-only",
         "dryRun": result.dry_run,
         "written": result.written,
+        "archived": result.archived,
         "statusBefore": result.plan.status_before.value,
         "statusAfter": result.plan.status_after.value,
         "changes": [change_answer(change) for change in result.plan.changes],
@@ -85,6 +87,7 @@ def sync_answer(result: SyncResult) -> dict[str, Any]:
         "facts": _facts_answer(result),
         "calls": result.facts.calls,
         "crossed": list(result.plan.crossed),
+        "obstacles": list(result.plan.obstacles),
         "notices": list(result.notices),
     }
     if result.reason:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from tfpilot.core.approval import weigh
-from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time
+from tfpilot.core.approval import Verdict, weigh
+from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time, text_of
 from tfpilot.core.facts import TRIGGER_TOLERANCE, join_pulls, newest_run
 from tfpilot.core.model import (
     ABSENT,
@@ -21,7 +21,6 @@ from tfpilot.core.model import (
     WorkflowKind,
 )
 from tfpilot.core.request import LEGACY_RUNS, canonical_run, is_of_older_revision, revision_began
-from tfpilot.errors import DocumentError
 
 _RUN_FIELDS: Final = {
     "run_id": "runId",
@@ -108,7 +107,14 @@ def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact
     if verdict.approved != request.approval.approved:
         yield from _change(request.raw, ("approval", "approved"), verdict.approved, verdict.reason)
     if verdict.approvers != request.approval.approvers:
-        yield from _change(request.raw, ("approval", "approvers"), list(verdict.approvers), verdict.reason)
+        yield from _change(request.raw, ("approval", "approvers"), _approvers(request.raw, verdict), verdict.reason)
+
+
+def _approvers(document: JsonObject, verdict: Verdict) -> list[object]:
+    """Everybody who approves, and what else stands in the list: it is not ours to remove."""
+    stored = field_at(document, ("approval", "approvers"))
+    strange = [entry for entry in stored if not text_of(entry)] if isinstance(stored, list) else []
+    return [*verdict.approvers, *strange]
 
 
 def cleanup_pull_changes(request: Request, learned: PullFact, now: datetime) -> Iterator[FieldChange]:
@@ -200,25 +206,26 @@ def _field_changes(
 
 
 def _change(document: JsonObject, path: tuple[str, ...], after: object, source: str) -> Iterator[FieldChange]:
-    """The change, unless the field says the same already. What is not known is not written over nothing.
-
-    Raises DocumentError where the field has no place: what stands there instead of an object would be lost.
-    """
+    """The change, unless the field says the same already. What is not known is not written over nothing."""
     before = field_at(document, path)
     nothing_known = after is None and (before is ABSENT or before == "")
     if not nothing_known and not _is_same(before, after):
-        _check_place(document, path)
         yield FieldChange(path, before, after, source)
 
 
-def _check_place(document: JsonObject, path: tuple[str, ...]) -> None:
-    for length in range(1, len(path)):
-        holder = field_at(document, path[:length])
+def find_obstacle(document: JsonObject, change: FieldChange) -> str | None:
+    """What stands where the field would go and would be lost by writing it, for a person; None where nothing does.
+
+    Something else than an object on the way to the field, or an object or list in the place of a plain value.
+    """
+    for length in range(1, len(change.path)):
+        holder = field_at(document, change.path[:length])
         if not isinstance(holder, Mapping) and holder not in (ABSENT, None, "", []):
-            raise DocumentError(
-                f"{'.'.join(path[:length])} is no object, so {path[length]} has no place in it. Nothing was changed",
-                "Restore an earlier version of the document, or correct the field by hand; then repair again.",
-            )
+            return f"{'.'.join(change.path[:length])} is no object, so {change.path[length]} has no place in it"
+    is_structure = isinstance(change.before, Mapping | list) and bool(change.before)
+    if is_structure and not isinstance(change.after, type(change.before)) and change.after is not ABSENT:
+        return f"{change.dotted} holds more than a plain value"
+    return None
 
 
 def _is_same(before: object, after: object) -> bool:

@@ -456,7 +456,8 @@ class GitHubFacts:
     calls: int = 0
 
     def answers(self) -> Mapping[str, Answer[Any]]:
-        """Every answer by the name that HTTP and pages show: pull, reviews, cleanup_pull, then the run kinds."""
+        """Every answer by the name that HTTP and pages show: pull, reviews, cleanup_pull, the run kinds, and
+        `<kind>_jobs` where the jobs of a run were asked for."""
         named: dict[str, Answer[Any]] = {
             "pull": self.pull,
             "reviews": self.reviews,
@@ -464,6 +465,9 @@ class GitHubFacts:
         }
         for kind in WorkflowKind:
             named[kind.value] = self.runs.get(kind, NOT_ASKED)
+        for kind, jobs in self.jobs.items():
+            if jobs.outcome is not FactOutcome.NOT_ASKED:
+                named[f"{kind.value}_jobs"] = jobs
         return named
 
 
@@ -494,7 +498,8 @@ RepairStep = ArchiveCopy
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """What a repair would do. `crossed` tells a person which runs belong to another request and were left alone."""
+    """What a repair would do. `crossed` tells a person which runs belong to another request and were left alone,
+    `obstacles` which fields were left as they are, because writing them would lose what stands there."""
 
     request_id: str
     changes: tuple[FieldChange, ...]
@@ -502,6 +507,7 @@ class RepairPlan:
     status_before: LifecycleStatus
     status_after: LifecycleStatus
     crossed: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -525,8 +531,9 @@ class SyncResult:
     """What a sync did, or with `dry_run` would do.
 
     `asked` False: AUTO found nothing that GitHub could settle, and `reason` says why. `written`: the document changed
-    in storage. `degraded`: something could not be learned; `retry_after` is how long GitHub asked us to wait. `notices`
-    tell a person what went wrong beside the document, which is stored.
+    in storage. `archived`: its final copy was written to `history/`. `degraded`: something could not be learned;
+    `retry_after` is how long GitHub asked us to wait. `notices` tell a person what went wrong beside the document,
+    which is stored.
     """
 
     request: Request
@@ -538,6 +545,7 @@ class SyncResult:
     plan: RepairPlan
     facts: GitHubFacts
     written: bool
+    archived: bool = False
     degraded: bool = False
     retry_after: timedelta | None = None
     notices: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tfpilot.core.changes import (
     approval_changes,
     cleanup_pull_changes,
+    find_obstacle,
     pull_changes,
     run_changes,
     unresolved_changes,
@@ -64,9 +65,11 @@ def plan_repair(
 
     Facts never regress, unknown fields stay, another request's run is never taken. A fact that GitHub did not answer
     keeps its stored value. With the same answers, a second plan on the changed document is empty. `archived` is the
-    copy in `history/`, None where there is none.
+    copy in `history/`, None where there is none. A field whose writing would lose something is left out and said.
     """
-    changes = tuple(_changes(request, facts, now))
+    wanted = tuple(_changes(request, facts, now))
+    in_the_way = [(change, find_obstacle(request.raw, change)) for change in wanted]
+    changes = tuple(change for change, obstacle in in_the_way if obstacle is None)
     repaired = parse_request(apply_changes(request.raw, changes))
     status = derive_status(repaired, now)
     return RepairPlan(
@@ -75,6 +78,7 @@ def plan_repair(
         steps=_steps(request, status, changes, archived),
         status_before=derive_status(request, now),
         status_after=status,
+        obstacles=tuple(dict.fromkeys(obstacle for _, obstacle in in_the_way if obstacle is not None)),
         crossed=tuple(
             f"{name}: {answer.detail}"
             for name, answer in facts.answers().items()

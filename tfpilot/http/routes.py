@@ -28,6 +28,7 @@ from tfpilot.core.roles import role_of
 from tfpilot.errors import NotFoundError, SignatureError, TfPilotError
 from tfpilot.http import parameters
 from tfpilot.http.answers import error_answer, json_answer
+from tfpilot.log import log_sync
 from tfpilot.operations.browse import list_fresh_requests, open_request
 from tfpilot.operations.sync import sync
 from tfpilot.wiring import Portal
@@ -101,6 +102,7 @@ def _show(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[
         "success": True,
         "request": request_answer(view.stored.document, view.explanation),
         "archived": view.archived,
+        "hasArchivedCopy": view.has_archived_copy,
         "explanation": explanation_answer(view.explanation),
         "findings": findings_answer(view.findings),
         "needsRepair": view.needs_repair,
@@ -117,6 +119,7 @@ def _sync(portal: Portal, request: HttpRequest, operator: Operator) -> Mapping[s
         operator=operator,
         dry_run=parameters.flag(query, "dry_run"),
     )
+    log_sync(result, operator)
     return {
         "success": True,
         "request": request_answer(result.request.raw, result.explanation),

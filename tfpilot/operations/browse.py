@@ -22,11 +22,12 @@ from tfpilot.core.model import (
     RequestRow,
     Snapshot,
     Stored,
+    WorkflowKind,
 )
 from tfpilot.core.request import parse_request
 from tfpilot.core.selection import RequestFilter, Selection, select
 from tfpilot.edges import Edges
-from tfpilot.errors import NotFoundError, StorageError, unknown_request
+from tfpilot.errors import DocumentError, NotFoundError, StorageError, unknown_request
 
 EVENTS_SHOWN: Final = 50
 FRESH_ENOUGH: Final = timedelta(seconds=15)
@@ -101,22 +102,42 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
         stored=stored,
         request=request,
         explanation=explain(request, now),
-        findings=() if archived else diagnose(request, now, edges.thresholds, context_of(checked)),
+        findings=() if archived else diagnose(request, now, edges.thresholds, context_of(request, checked)),
         events=edges.events.list(request_id, limit=EVENTS_SHOWN),
         checked=checked,
         archived=archived,
-        has_archived_copy=not archived and _is_twin(edges, request_id),
+        has_archived_copy=not archived and _has_archived_copy(edges, request_id),
         needs_repair=not archived and needs_repair(request, now, edges.thresholds),
         at=now,
     )
 
 
-def context_of(checked: Checked | None) -> DiagnosisContext:
-    """What GitHub's last answer adds to the document, for a diagnosis."""
+def context_of(request: Request, checked: Checked | None) -> DiagnosisContext:
+    """What GitHub's last answer adds to the document, for a diagnosis.
+
+    A dispatched run that was looked for after its trigger, in a list that reaches back to it, and is not there, does
+    not exist.
+    """
     if checked is None:
         return DiagnosisContext()
-    pull_not_found = checked.facts.get("pull") == FactOutcome.NOT_FOUND.value
-    return DiagnosisContext(jobs=checked.jobs, pull_not_found=pull_not_found)
+    not_found = {name for name, outcome in checked.facts.items() if outcome == FactOutcome.NOT_FOUND.value}
+    return DiagnosisContext(
+        jobs=checked.jobs,
+        no_run_listed=frozenset(
+            kind
+            for kind, trigger in request.triggers.items()
+            if kind.value in not_found
+            and trigger.at is not None
+            and trigger.at < checked.at
+            and _lacks_id(request, kind)
+        ),
+        pull_not_found="pull" in not_found,
+    )
+
+
+def _lacks_id(request: Request, kind: WorkflowKind) -> bool:
+    run = request.runs.get(kind)
+    return run is None or (run.run_id is None and run.conclusion is None)
 
 
 class _Question:
@@ -153,6 +174,8 @@ def _read(edges: Edges, request_id: str) -> tuple[Stored, bool]:
         return archived, True
 
 
-def _is_twin(edges: Edges, request_id: str) -> bool:
-    """From the last reading: a page need not ask storage again for what a list knows."""
-    return any(row.id == request_id and row.has_archived_copy for row in edges.snapshots.current().rows)
+def _has_archived_copy(edges: Edges, request_id: str) -> bool:
+    try:
+        return edges.documents.find_archived(request_id) is not None
+    except DocumentError:
+        return True  # one that cannot be read

@@ -201,13 +201,14 @@ def _apply(edges: Edges, case: _Case, *, mode: SyncMode, operator: Operator, now
     if plan.changes:
         case, plan, written = _write(edges, case, now)
         _check_learned(edges, case, now, mode=mode, dry_run=False)
-    notices = [*_archive(edges, case, plan)]
+    archived, notices = _archive(edges, case, plan)
     if written:
         edges.snapshots.note(case.request.id, case.stored)
-        notices += _record(edges, plan, mode=mode, operator=operator, now=now)
+    if written or archived:
+        notices += _record(edges, plan, archived=archived, mode=mode, operator=operator, now=now)
     notices += _remember(edges, case, now)
     result = _result(case, now, plan, mode=mode, dry_run=False, written=written)
-    return replace(result, notices=tuple(notices))
+    return replace(result, archived=archived, notices=tuple(notices))
 
 
 def _write(edges: Edges, case: _Case, now: datetime) -> tuple[_Case, RepairPlan, bool]:
@@ -238,33 +239,40 @@ def _read_again(edges: Edges, case: _Case, now: datetime) -> _Case:
     return replace(case, stored=stored, request=request)
 
 
-def _archive(edges: Edges, case: _Case, plan: RepairPlan) -> list[str]:
-    """Brings the archived copy of a destroyed request to its final document; an older copy is kept first."""
+def _archive(edges: Edges, case: _Case, plan: RepairPlan) -> tuple[bool, list[str]]:
+    """Brings the archived copy of a destroyed request to its final document; an older copy is kept first.
+
+    Answers whether it was written, and what went wrong.
+    """
     if not plan.steps:
-        return []
+        return False, []
     try:
         for _ in range(MAX_TRIES):
-            if _try_archive(edges, case.request.id, case.stored.document):
-                return []
+            written = _try_archive(edges, case.request.id, case.stored.document)
+            if written is not None:
+                return written, []
     except (StorageError, DocumentError) as error:
-        return [f"The final copy in history/ was not written: {error.message}"]
-    return ["The final copy in history/ was not written: other writers kept changing it. Repair again."]
+        return False, [f"The final copy in history/ was not written: {error.message}"]
+    return False, ["The final copy in history/ was not written: other writers kept changing it. Repair again."]
 
 
-def _try_archive(edges: Edges, request_id: str, document: JsonObject) -> bool:
+def _try_archive(edges: Edges, request_id: str, document: JsonObject) -> bool | None:
+    """Whether the copy was written or is there already; None where somebody else wrote first."""
     archived = edges.documents.find_archived(request_id)
     if archived is not None and archived.document == document:
-        return True
+        return False
     if archived is not None:
         edges.documents.keep_archived(request_id, archived)
     try:
         edges.documents.put_archived(request_id, document, if_match=archived.etag if archived else None)
     except ConflictError:
-        return False
+        return None
     return True
 
 
-def _record(edges: Edges, plan: RepairPlan, *, mode: SyncMode, operator: Operator, now: datetime) -> list[str]:
+def _record(
+    edges: Edges, plan: RepairPlan, *, archived: bool, mode: SyncMode, operator: Operator, now: datetime
+) -> list[str]:
     """One line in the request's history for a write that happened."""
     event = LifecycleEvent(
         at=now,
@@ -276,6 +284,7 @@ def _record(edges: Edges, plan: RepairPlan, *, mode: SyncMode, operator: Operato
             "fields": [change.dotted for change in plan.changes],
             "statusBefore": plan.status_before.value,
             "statusAfter": plan.status_after.value,
+            "archivedCopy": archived,
         },
     )
     try:
@@ -301,11 +310,13 @@ def _remember(edges: Edges, case: _Case, now: datetime) -> list[str]:
 
 def _memo(edges: Edges, case: _Case, now: datetime) -> Checked:
     """GitHub's answer; where it told nothing, the answer before it with the time of the vain try."""
+    known = edges.checked.find(case.request.id)
     if not learned_anything(case.facts):
-        return replace(edges.checked.find(case.request.id) or Checked(at=NEVER), tried_at=now)
+        return replace(known or Checked(at=NEVER), tried_at=now)
     outcomes = {name: answer.outcome.value for name, answer in case.facts.answers().items()}
     jobs = {kind: answer.value for kind, answer in case.facts.jobs.items() if answer.value is not None}
-    return Checked(at=now, facts=outcomes, jobs=jobs)
+    # What was once learned of a run's jobs stays: a diagnosis looks at the run id and the attempt.
+    return Checked(at=now, facts=outcomes, jobs={**(known.jobs if known else {}), **jobs})
 
 
 def _result(

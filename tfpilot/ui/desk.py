@@ -16,6 +16,7 @@ import streamlit as st
 from tfpilot.core.model import JsonObject, Operator, Role, SyncMode, SyncResult
 from tfpilot.edges import Edges
 from tfpilot.errors import TfPilotError
+from tfpilot.log import log_sync
 from tfpilot.operations.sync import sync
 from tfpilot.ui.background import BACKGROUND
 
@@ -163,7 +164,9 @@ def _start(edges: Edges, request_id: str, verb: Verb, operator: Operator) -> Err
     key = (request_id, verb, operator)
 
     def work() -> SyncResult:
-        return sync(edges, request_id, mode=mode, operator=operator, dry_run=dry_run)
+        result = sync(edges, request_id, mode=mode, operator=operator, dry_run=dry_run)
+        log_sync(result, operator)
+        return result
 
     return Errand(verb, BACKGROUND.submit(key, work))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tfpilot.core.model import SyncResult
+from tfpilot.core.model import SyncMode, SyncResult
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
 from tfpilot.ui import facts, looks, shell, tables, words
@@ -122,13 +122,19 @@ def _show_done(result: SyncResult) -> None:
             title="Nothing was written",
             icon=":material/info:",
         )
+    elif result.archived and not result.written:
+        st.success(
+            "The document says what GitHub says. Its final copy is in history/ now.",
+            title="Archived copy written",
+            icon=":material/check_circle:",
+        )
     elif not result.written:
         st.info("The document says what GitHub says.", title="Nothing was written", icon=":material/check_circle:")
     else:
         st.success(
             f"Version {result.request.version} is stored: {words.counted(len(result.plan.changes), 'field')} written. "
             f"Status {_move(result)}",
-            title="Repaired",
+            title="Repaired" if result.mode is SyncMode.REPAIR else "Synced",
             icon=":material/check_circle:",
         )
     for notice in result.notices:
@@ -140,7 +146,14 @@ def _show_done(result: SyncResult) -> None:
 
 
 def _show_gaps(result: SyncResult) -> None:
-    """Runs of somebody else, and facts that could not be learned, with what that means."""
+    """Fields left as they are, runs of somebody else, and facts that could not be learned, with what that means."""
+    if result.plan.obstacles:
+        st.warning(
+            f"{words.plain(words.sentence('; '.join(result.plan.obstacles)))} Correct the document by hand, or restore "
+            "an earlier version of it.",
+            title="A repair leaves these fields as they are",
+            icon=":material/block:",
+        )
     gaps = facts.unlearned(result)
     if not gaps:
         return

@@ -12,7 +12,7 @@ import streamlit as st
 from tfpilot.core.lifecycle import RULES
 from tfpilot.core.model import ACTIVE_STATUSES, FactUsed, is_drift
 from tfpilot.edges import Edges
-from tfpilot.errors import DocumentError, NotFoundError, StorageError
+from tfpilot.errors import DocumentError, GitHubError, NotFoundError, StorageError
 from tfpilot.operations.browse import RequestView
 from tfpilot.ui import filters, looks, request_panel, shell, words
 from tfpilot.ui.desk import Desk, Verb
@@ -198,6 +198,10 @@ def show_banners(view: RequestView, desk: Desk) -> None:
         error = desk.opening.error
         st.warning(
             f"{words.plain(words.sentence(error.message))} What is shown is what is stored.",
-            title="GitHub could not be asked when the page was opened",
+            title=(
+                "GitHub could not be asked when the page was opened"
+                if isinstance(error, GitHubError)
+                else "The request could not be synced when the page was opened"
+            ),
             icon=":material/cloud_off:",
         )

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from tfpilot import wiring
+from tfpilot.config.fields import LOOPBACK
 from tfpilot.core.document import is_request_id
 from tfpilot.core.model import Operator
 from tfpilot.core.selection import RequestFilter
@@ -63,8 +64,28 @@ def portal() -> Portal:
 
 
 def operator() -> Operator:
-    """Who uses the pages: with local sign-in whoever reaches this machine's port, as an admin."""
+    """Who uses the pages: with local sign-in whoever sits at this machine, as an admin.
+
+    Raises RefusedError for a visitor from elsewhere.
+    """
+    address = st.context.ip_address  # None where the visitor is on this machine
+    if address is not None:
+        raise RefusedError(
+            f"A visitor from {address} may not come in: with TFPILOT_AUTH=local the portal serves this machine only",
+            "Open it on the machine it runs on, for example through an SSH tunnel.",
+        )
     return wiring.LOCAL_OPERATOR
+
+
+def check_address() -> None:
+    """Returns where the server listens on loopback only. Raises ConfigError for any other address."""
+    address = st.config.get_option("server.address")
+    if address not in LOOPBACK:
+        raise ConfigError(
+            f"With TFPILOT_AUTH=local the portal does not listen on {address or 'every address'}: whoever reached it "
+            "would be an admin.",
+            "Set STREAMLIT_SERVER_ADDRESS=127.0.0.1, or leave it to .streamlit/config.toml.",
+        )
 
 
 @contextmanager
