@@ -38,7 +38,7 @@ lock: $(VENV)/.dev ## write the locks from the requirements, keeping pins that s
 	tools/locks.sh write $(BIN)/uv
 
 bench: $(VENV)/.run $(PEERS)/.peers ## measure the portal beside its peers
-	for script in benchmarks/bench_*.py; do PATH="$(CURDIR)/$(PEERS)/bin:$$PATH" $(BIN)/python "$$script"; done
+	for script in benchmarks/bench_*.py; do PYTHONPATH=. PATH="$(CURDIR)/$(PEERS)/bin:$$PATH" $(BIN)/python "$$script"; done
 
 $(BIN)/pip:
 	tools/venv.sh $(PYTHON) $(VENV)
