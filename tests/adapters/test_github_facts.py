@@ -478,16 +478,6 @@ def test_where_a_renamed_repository_is_now_is_asked_only_once(world, portal):
     assert facts.calls == 8
 
 
-def test_a_remembered_place_that_is_gone_is_asked_for_under_the_stored_name_again(world, portal):
-    asked = request_on(world)
-    world.rename_repo(REPO, to="acme/platform")
-    ask(portal, asked)
-    world.faults.add(Fault(FaultKind.STATUS, path="/repositories/*", status=404, message="Not Found"))
-    ask(portal, asked)
-    world.faults.clear()
-    assert outcomes(ask(portal, asked)) == ALL_OK
-
-
 def test_a_cleanup_pull_request_is_found_after_the_repository_moved_to_another_owner(world, portal):
     pull = world.add_pull(REPO, branch=f"cleanup/{OURS}")
     world.merge_pull(REPO, pull.number)

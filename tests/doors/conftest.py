@@ -62,7 +62,9 @@ def own_portal_and_logs() -> Iterator[None]:
 def door() -> Iterator[Door]:
     """The routes and middleware as the process serves them, on loopback. Whose portal answers is each test's matter."""
     app = Starlette(routes=routes, middleware=middleware)
-    with served(app) as url, httpx.Client(timeout=30, verify=False) as client:
+    # A new connection each: the server closes one on which something unexpected happened.
+    unpooled = httpx.Limits(max_keepalive_connections=0)
+    with served(app) as url, httpx.Client(limits=unpooled, timeout=30, verify=False) as client:
         yield Door(url, client)
 
 

@@ -196,7 +196,7 @@ def test_showing_a_request_says_why_it_has_its_status_and_what_is_wrong(stuck: R
     assert "github.workflows.plan" in result.stdout
     assert "STUCK_PLANNING since" in result.stdout
     (told,) = json_lines(tfpilot("requests", "show", REQUEST_ID, "--json"))
-    assert set(told) == {"request", "archived", "explanation", "findings", "needsRepair"}
+    assert set(told) == {"request", "archived", "hasArchivedCopy", "explanation", "findings", "needsRepair"}
     assert told["request"]["status"] == "planning"
 
 
@@ -235,7 +235,7 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing_and_the_repair_does_them
     assert repaired.exit_code == 0
     assert repaired.stdout.startswith(f"{REQUEST_ID}: planning → approved, wrote ")
     assert stuck.document()["version"] == 2
-    assert tfpilot("sync", REQUEST_ID, "--repair").stdout.startswith(f"{REQUEST_ID}: approved, nothing to write: 0")
+    assert tfpilot("sync", REQUEST_ID, "--repair").stdout.startswith(f"{REQUEST_ID}: approved, nothing to write\n")
 
 
 @pytest.mark.server
@@ -342,7 +342,7 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(stuck: Reality, tfpilot
     keys = stuck.keys()
     result = tfpilot("doctor")
     assert result.exit_code == 0, result.stdout
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok"] * 6
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok"] * 7
     assert f"as {ADMIN}" in result.stdout
     assert stuck.keys() == keys
     assert all(set(check) == {"name", "ok", "detail", "hint"} for check in checks(tfpilot("doctor", "--json")).values())

@@ -46,7 +46,7 @@ def raised(error: Exception):
 def test_a_request_is_answered_with_its_derived_status_why_it_has_it_and_what_is_wrong(door: Door, memory: InMemory):
     memory.store({**stuck_planning(), "note": {"kept": [1, None]}})
     told = door.get(f"/api/requests/{REQUEST_ID}").json()
-    assert set(told) == {"success", "request", "archived", "explanation", "findings", "needsRepair"}
+    assert set(told) == {"success", "request", "archived", "hasArchivedCopy", "explanation", "findings", "needsRepair"}
     assert told["request"] == {**stuck_planning(), "note": {"kept": [1, None]}, "status": "planning"}
     assert (told["success"], told["archived"], told["needsRepair"]) == (True, False, True)
     assert told["explanation"]["status"] == "planning"

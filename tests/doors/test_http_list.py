@@ -61,6 +61,7 @@ def test_a_row_has_what_a_table_shows_and_the_answer_how_many_there_are_and_when
                 "updatedAt": ago(hours=1),
                 "version": 1,
                 "archived": False,
+                "hasArchivedCopy": False,
                 "error": None,
             }
         ],

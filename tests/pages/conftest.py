@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from tests.fakes import InMemory
@@ -91,6 +92,12 @@ class Tab:
             works.append(self.at.session_state["requests_refreshing"])
         wait(works, timeout=10)
         return bool(works)
+
+
+@pytest.fixture(autouse=True)
+def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest's tabs have no address; those of this machine show none."""
+    monkeypatch.setattr(ContextProxy, "ip_address", property(lambda _self: None))
 
 
 @pytest.fixture(autouse=True)

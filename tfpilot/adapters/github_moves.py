@@ -31,10 +31,6 @@ class Remembered(Generic[K, V]):
                 self._known.clear()
             self._known[key] = (value, time.monotonic() + REMEMBERED_FOR.total_seconds())
 
-    def forget(self, key: K) -> None:
-        with self._lock:
-            self._known.pop(key, None)
-
     def find(self, key: K) -> V | None:
         with self._lock:
             found = self._known.get(key)
@@ -54,10 +50,6 @@ class Moves:
         rest = asked.removeprefix(repository)
         if repository and target.endswith(rest):
             self._places.note(repository, target.removesuffix(rest))
-
-    def forget(self, asked_url: str) -> None:
-        """The next question about this repository is asked under its stored name."""
-        self._places.forget(_repository(urlsplit(asked_url).path))
 
     def find(self, url: str) -> str | None:
         """Where to ask instead, None where nothing is known."""

@@ -183,7 +183,6 @@ class Transport(HTTPAdapter):
         Raises GitHubError where the deadline passes on the way, or the answer leads elsewhere or is too large.
         """
         call = _CURRENT.get()
-        asked = request.url or ""
         request = self._moved(request, call)
         for _ in range(_MOST_REDIRECTS + 1):
             seconds_left = call.allowance.spend()
@@ -191,7 +190,7 @@ class Transport(HTTPAdapter):
             response = super().send(request, *args, **kwargs)
             _read_whole(response, call.allowance)
             if not response.is_redirect:
-                return self._checked(response, asked)
+                return self._checked(response)
             following = _followed(request, response)
             self.moves.note(request.url or "", following.url or "")
             request, call.redirected = following, True
@@ -206,9 +205,7 @@ class Transport(HTTPAdapter):
         moved.url, call.redirected = place, True
         return moved
 
-    def _checked(self, response: Response, asked: str) -> Response:
-        if response.status_code == 404:
-            self.moves.forget(asked)
+    def _checked(self, response: Response) -> Response:
         self.quota.note(response.headers)
         response.encoding = "utf-8"  # JSON always is; where no charset is named, requests would guess
         if response.status_code == 202:

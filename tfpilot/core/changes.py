@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from tfpilot.core.approval import Verdict, weigh
-from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time, text_of
+from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time
 from tfpilot.core.facts import TRIGGER_TOLERANCE, join_pulls, newest_run
 from tfpilot.core.model import (
     ABSENT,
@@ -113,7 +113,7 @@ def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact
 def _approvers(document: JsonObject, verdict: Verdict) -> list[object]:
     """Everybody who approves, and what else stands in the list: it is not ours to remove."""
     stored = field_at(document, ("approval", "approvers"))
-    strange = [entry for entry in stored if not text_of(entry)] if isinstance(stored, list) else []
+    strange = [entry for entry in stored if not isinstance(entry, str)] if isinstance(stored, list) else []
     return [*verdict.approvers, *strange]
 
 

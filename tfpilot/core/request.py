@@ -223,7 +223,7 @@ def _approval(stored: JsonObject) -> Approval:
     reviews = {
         login: Review(login, state.upper(), parse_time(object_of(review).get("submittedAt")))
         for login, review in object_of(stored.get("reviews")).items()
-        if (state := text_of(object_of(review).get("state"))) is not None
+        if login and (state := text_of(object_of(review).get("state"))) is not None
     }
     return Approval(approved=stored.get("approved") is True, approvers=named, reviews=reviews)
 
