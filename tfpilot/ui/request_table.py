@@ -119,11 +119,12 @@ def _marks(row: RequestRow, now: datetime) -> list[Look]:
 
 
 def _columns(rows: Sequence[RequestRow], columns: Sequence[str]) -> list[str]:
-    """The wanted columns; where a row has an error, that stands where there is most room."""
+    """The wanted columns; where a row has an error, one for it, instead of the module where there is little room."""
     if not any(row.error for row in rows):
         return list(columns)
-    replaced = "Repo" if "Repo" in columns else "Module"
-    return ["Error" if column == replaced else column for column in columns]
+    if "Repo" in columns:
+        return [*columns, "Error"]
+    return ["Error" if column == "Module" else column for column in columns]
 
 
 def _config() -> Mapping[str, Any]:
@@ -134,6 +135,7 @@ def _config() -> Mapping[str, Any]:
         "Env": TextColumn(width=66),
         "Project": TextColumn(width=92),
         "Module": TextColumn(width=106),
+        "Repo": TextColumn(width=196),
         "Updated": TextColumn(width=86),
         "PR": LinkColumn(display_text=r"pull/(\d+)", width=52),
     }
