@@ -168,6 +168,23 @@ def test_a_dispatch_without_a_run_is_told_once_the_list_was_read_after_it(memory
     assert (FindingCode.NOT_DISPATCHED in found, FindingCode.RUN_UNKNOWN in found) == (is_told, not is_told)
 
 
+def test_a_run_that_waits_behind_another_of_its_environment_is_queued_and_not_stuck(memory):
+    long_ago = ago(hours=3)
+    ours = {**with_pull(request()), "applyRun": {"runId": 5, "status": "pending", "createdAt": long_ago}}
+    memory.store(ours)
+    stuck_only = RequestFilter(stuck=True)
+    assert FindingCode.STUCK_APPLYING in codes(open_request(memory.edges, REQUEST_ID))
+    assert [row.id for row in list_fresh_requests(memory.edges, stuck_only).selection.rows] == [REQUEST_ID]
+    running = {"runId": 6, "status": "in_progress", "createdAt": ago(minutes=5)}
+    memory.store({**with_pull(request()), "id": "req_dev_s3_other", "applyRun": running})
+    memory.clock.advance(minutes=1)
+    found = open_request(memory.edges, REQUEST_ID).findings
+    (queued,) = (finding for finding in found if finding.code is FindingCode.QUEUED)
+    assert queued.evidence == ("apply run 5 is pending behind apply run 6 of req_dev_s3_other",)
+    assert FindingCode.STUCK_APPLYING not in {finding.code for finding in found}
+    assert list_fresh_requests(memory.edges, stuck_only).selection.rows == []
+
+
 def test_a_missing_request_an_impossible_id_an_unreadable_one_and_an_outage_are_told_apart(memory):
     with pytest.raises(NotFoundError):
         open_request(memory.edges, "req_unknown")

@@ -27,6 +27,8 @@ REACHABLE = {
     FindingCode.STUCK_PLANNING,
     FindingCode.STUCK_APPLYING,
     FindingCode.RUN_UNKNOWN,
+    FindingCode.NOT_DISPATCHED,
+    FindingCode.QUEUED,
     FindingCode.WAITING_APPROVAL,
     FindingCode.MISSING_PR,
     FindingCode.MISSING_RUN,

@@ -44,6 +44,7 @@ LONG_DISCUSSION = "req_prod_s3_c2hy7g"
 STILL_STUCK = {
     "req_prod_rds_t7mq2x": "GitHub says that the apply is still running",
     "req_prod_sqs_k5yf9j": "GitHub has deleted the apply run",
+    "req_staging_iam_z4tp9m": "the apply was never dispatched",
 }
 REFUSED: Mapping[str, type[TfPilotError]] = {
     **dict.fromkeys(UNREADABLE, DocumentError),

@@ -63,7 +63,8 @@ _INFO: Final = frozenset(
 STUCK_CODES: Final = frozenset({FindingCode.STALE_DESTROY, FindingCode.STUCK_PLANNING, FindingCode.STUCK_APPLYING})
 
 _WORST_FIRST: Final = {severity: rank for rank, severity in enumerate(Severity)}
-_BEFORE_START: Final = frozenset({"pending", "queued"})
+BEFORE_START: Final = frozenset({"pending", "queued"})
+"""Statuses of a run that waits for its turn."""
 _INTERRUPTED: Final = frozenset({"cancelled", "timed_out"})
 _KNOWN_CONCLUSIONS: Final = FAILED_CONCLUSIONS | EMPTY_CONCLUSIONS | {SUCCESS}
 _PREVIEW: Final = "Preview a repair: it asks GitHub and shows what it would write."
@@ -144,7 +145,8 @@ def _stuck_planning_after(request: Request, thresholds: Thresholds) -> datetime 
     run = request.runs.get(WorkflowKind.PLAN)
     if run is not None:
         return None if run.is_waiting_for_person else stuck_after(request, WorkflowKind.PLAN, thresholds)
-    if request.pull is None or not request.pull.is_open or request.approval.approved or request.merged_sha:
+    went_on = request.approval.approved or request.merged_sha or WorkflowKind.APPLY in request.runs
+    if request.pull is None or not request.pull.is_open or went_on:
         return None
     began = latest_start(request, WorkflowKind.PLAN) or request.pull.created_at or request.received_at
     return None if began is None else began + thresholds.planning
@@ -238,7 +240,7 @@ def _waiting_approval(case: _Case) -> Iterator[Finding]:
 def _blocked_by(case: _Case, kind: WorkflowKind) -> str | None:
     """The run of the same environment that ours, not started yet, waits behind; None where none is known."""
     run = case.request.runs.get(kind)
-    has_not_started = run is not None and run.conclusion is None and run.status in _BEFORE_START
+    has_not_started = run is not None and run.conclusion is None and run.status in BEFORE_START
     return case.context.blocking_runs.get(kind) if has_not_started else None
 
 

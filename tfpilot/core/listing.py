@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from tfpilot.core.diagnosis import stuck_since
+from tfpilot.core.diagnosis import BEFORE_START, stuck_since
 from tfpilot.core.document import text_of
 from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, stale_after
-from tfpilot.core.model import NEVER, Request, RequestRow, Thresholds
+from tfpilot.core.model import NEVER, Request, RequestRow, Thresholds, WorkflowKind
+
+_QUEUEING: Final = frozenset({WorkflowKind.PLAN, WorkflowKind.APPLY})
 
 
 def summarise(
@@ -36,7 +41,44 @@ def summarise(
         archived=archived,
         has_archived_copy=has_archived_copy,
         search=_search_text(request),
+        occupies="" if archived else _run_in_progress(request),
+        waits=_is_held_back(request),
     )
+
+
+def waiting_kinds(request: Request) -> frozenset[WorkflowKind]:
+    """The plan and apply runs that GitHub has not started yet: so is one that waits behind another."""
+    held = {kind for kind, run in request.runs.items() if run.conclusion is None and run.status in BEFORE_START}
+    return frozenset(held & _QUEUEING)
+
+
+def _is_held_back(request: Request) -> bool:
+    """Whether nothing but waiting keeps the request from going on."""
+    active = {kind for kind, run in request.runs.items() if run.is_active and kind in _QUEUEING}
+    return bool(active) and active == waiting_kinds(request) and WorkflowKind.DESTROY not in request.triggers
+
+
+def occupants(rows: Iterable[RequestRow]) -> Mapping[tuple[str, str], RequestRow]:
+    """The request whose apply or destroy is in progress, by repository and environment; one where there are several."""
+    return {(row.repo, row.environment): row for row in rows if row.occupies}
+
+
+def settle_queues(rows: Sequence[RequestRow]) -> Sequence[RequestRow]:
+    """The rows, without the mark of being stuck where a request waits behind another of its environment (SPEC §3)."""
+    busy = occupants(rows)
+    return [_settled(row, busy.get((row.repo, row.environment))) if row.waits else row for row in rows]
+
+
+def _settled(row: RequestRow, occupant: RequestRow | None) -> RequestRow:
+    return row if occupant is None or occupant.id == row.id else replace(row, stuck_at=None)
+
+
+def _run_in_progress(request: Request) -> str:
+    for kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY):
+        run = request.runs.get(kind)
+        if run is not None and run.conclusion is None and run.status == "in_progress":
+            return f"{kind.value} run {run.run_id or 'without a known id'} of {request.id}"
+    return ""
 
 
 def unreadable_row(request_id: str, error: str, *, updated_at: datetime | None, archived: bool = False) -> RequestRow:

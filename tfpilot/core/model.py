@@ -569,7 +569,8 @@ class RequestRow:
 
     `status` holds until `fails_at`; strictly after it the status is `failed` (a destroy gone stale). `stuck_at` is when
     the request becomes (or became) stuck. `error` is set for an object that is no request: quarantined, never hidden.
-    `search` is lower-case text: id, PR number, run ids, branch, shas.
+    `search` is lower-case text: id, PR number, run ids, branch, shas. `occupies` names the apply or destroy run that
+    is in progress, which others of the environment wait for; `waits`: its own runs have not started yet.
     """
 
     id: str
@@ -590,6 +591,8 @@ class RequestRow:
     has_archived_copy: bool
     search: str
     error: str | None = None
+    occupies: str = ""
+    waits: bool = False
 
     def status_at(self, now: datetime) -> LifecycleStatus | None:
         """The derived status at `now`; None where the object is unreadable."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tfpilot.core.listing import settle_queues
 from tfpilot.core.model import LifecycleStatus, RequestRow
 
 
@@ -45,7 +46,7 @@ def select(rows: Iterable[RequestRow], wanted: RequestFilter, now: datetime) -> 
 
     An unreadable object has no status and no environment: it is shown unless one of those is asked for.
     """
-    rows = tuple(rows)
+    rows = settle_queues(tuple(rows))
     environments = sorted({row.environment for row in rows if row.environment})
     found = _matching(rows, wanted)
     base = [row for row in found if row.archived is wanted.archived]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from tfpilot.core.diagnosis import diagnose
 from tfpilot.core.document import check_request_id
 from tfpilot.core.lifecycle import explain, needs_repair
+from tfpilot.core.listing import occupants, waiting_kinds
 from tfpilot.core.model import (
     Checked,
     DiagnosisContext,
@@ -102,7 +103,7 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
         stored=stored,
         request=request,
         explanation=explain(request, now),
-        findings=() if archived else diagnose(request, now, edges.thresholds, context_of(request, checked)),
+        findings=() if archived else diagnose(request, now, edges.thresholds, _context(edges, request, checked)),
         events=edges.events.list(request_id, limit=EVENTS_SHOWN),
         checked=checked,
         archived=archived,
@@ -110,6 +111,19 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
         needs_repair=not archived and needs_repair(request, now, edges.thresholds),
         at=now,
     )
+
+
+def _context(edges: Edges, request: Request, checked: Checked | None) -> DiagnosisContext:
+    """What others tell of the request: GitHub's last answer and, where a run waits, the others of its environment."""
+    context = context_of(request, checked)
+    waiting = waiting_kinds(request)
+    if not waiting or request.repo is None:
+        return context
+    rows = edges.snapshots.refresh(older_than=FRESH_ENOUGH).rows
+    occupant = occupants(row for row in rows if row.id != request.id).get((str(request.repo), request.environment))
+    if occupant is None:
+        return context
+    return replace(context, blocking_runs=dict.fromkeys(waiting, occupant.occupies))
 
 
 def context_of(request: Request, checked: Checked | None) -> DiagnosisContext:

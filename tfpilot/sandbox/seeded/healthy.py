@@ -65,6 +65,11 @@ def _destroy_queued(tale: Tale) -> None:
     applied(tale).after(hours=3).start(DESTROY, status="queued")
 
 
+def _queued_behind_another(tale: Tale) -> None:
+    """GitHub runs one apply of an environment at a time, and another request's is still running."""
+    merged(tale).after(seconds=30).start(APPLY, status="pending")
+
+
 def _waiting_to_be_applied(tale: Tale) -> None:
     merged(tale).after(seconds=30).start(APPLY, status="waiting")
 
@@ -169,6 +174,7 @@ PLOTS: Final = (
     Plot("req_dev_sqs_h8rt6v", DATA, "dev-dana", _hours(3.4), _destroy_queued),
     Plot("req_staging_iam_b2xr6d", CORE, "tomas-w", _hours(2.6), _merged_but_says_approved),
     Plot("req_prod_rds_t7mq2x", PAYMENTS, "priya-s", _hours(2.5), _applying_slowly),
+    Plot("req_prod_iam_q3hw8d", PAYMENTS, "lia-r", _hours(2.2), _queued_behind_another),
     Plot("req_prod_sqs_l5zn8e", DATA, "jon-a", _hours(1.8), _waiting_to_be_applied),
     Plot("req_dev_s3_a9fk3u", CORE, "dev-dana", _minutes(50), merged),
     Plot("req_dev_sqs_v8np3k", CORE, "elif-d", _minutes(28), planned),

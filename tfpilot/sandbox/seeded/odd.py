@@ -91,6 +91,11 @@ def _apply_expired(tale: Tale) -> None:
     tale.expire_run(APPLY)
 
 
+def _apply_never_dispatched(tale: Tale) -> None:
+    """The web app ended between storing that it dispatches and doing so."""
+    merged(tale).after(seconds=30).intend(APPLY)
+
+
 def _crossed(tale: Tale) -> None:
     """Two requests were applied in the same second, and the web app took the other's run for this one's."""
     merged(tale).after(seconds=30).start(APPLY).after(minutes=4, seconds=12)
@@ -181,6 +186,7 @@ PLOTS: Final = (
     Plot("req_prod_ec2_q3zy6b", DATA, "priya-s", timedelta(hours=29), _apply_cancelled_midway),
     Plot("req_prod_s3_u7mk2x", CORE, "jon-a", timedelta(hours=24), _apply_cancelled_in_the_queue),
     Plot("req_dev_rds_g8vn5r", PAYMENTS, "dev-dana", timedelta(hours=17), _unknown_conclusion),
+    Plot("req_staging_iam_z4tp9m", CORE, "sven-o", timedelta(hours=5), _apply_never_dispatched),
     Plot("req_dev_iam_t4hc7q", CORE, "maya-k", timedelta(hours=13), _pull_deleted),
     Plot("req_dev_sqs_x2bd6w", DATA, "elif-d", timedelta(hours=12), _without_repository),
     Plot("req_prod_sqs_k5yf9j", PAYMENTS, "tomas-w", timedelta(hours=6), _apply_expired),

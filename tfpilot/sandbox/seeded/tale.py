@@ -143,6 +143,12 @@ class Tale:
         self.lose_webhooks()
         return self.start(kind, status=status)
 
+    def intend(self, kind: WorkflowKind) -> Self:
+        """The web app stores that it dispatches a workflow and ends before it does: GitHub's list has no such run."""
+        self._store_dispatch(kind, None)
+        self._outcomes[kind.value] = FactOutcome.NOT_FOUND
+        return self
+
     def finish(self, kind: WorkflowKind, conclusion: str = "success", *, had_job: bool = True) -> Self:
         """The latest run of that kind ends. `had_job` False: no runner ever took one of its jobs."""
         run = self.stage.world.update_run(self.run(kind).id, conclusion=conclusion, at=self.at)
