@@ -6,21 +6,18 @@ import bisect
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tfpilot import core
 from tfpilot.adapters.bulk import Fetched
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, SUFFIX
 from tfpilot.adapters.s3 import check_size
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, check_request_id, parse_document
-from tfpilot.core.listing import summarise, unreadable_row
+from tfpilot.core.listing import newest_first, summarise, unreadable_row
 from tfpilot.core.model import RequestRow, Thresholds
 from tfpilot.core.request import parse_request
 from tfpilot.errors import DocumentError, MalformedIdError
-
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def rules_fingerprint(thresholds: Thresholds) -> str:
@@ -74,7 +71,7 @@ def _showable(row: RequestRow) -> RequestRow:
 
 
 def _order(row: RequestRow) -> tuple[float, str]:
-    return -(row.updated_at or _NEVER).timestamp(), row.id
+    return newest_first(row.updated_at, row.id)
 
 
 def _id_in(key: str, *, prefix: str) -> str:

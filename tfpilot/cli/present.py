@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfpilot.cli.output import show, show_json
-from tfpilot.core.answers import explanation_answer, findings_answer, request_answer, row_answer, sync_answer
+from tfpilot.core.answers import row_answer, sync_answer, view_answer
 from tfpilot.core.document import format_time
 from tfpilot.core.model import RequestRow, SyncResult
 from tfpilot.edges import HealthCheck
@@ -53,14 +53,14 @@ def show_request(view: RequestView, *, as_json: bool) -> None:
     """One request: why its status, and its findings."""
     if as_json:
         show_json(
-            {
-                "request": request_answer(view.stored.document, view.explanation),
-                "archived": view.archived,
-                "hasArchivedCopy": view.has_archived_copy,
-                "explanation": explanation_answer(view.explanation),
-                "findings": findings_answer(view.findings),
-                "needsRepair": view.needs_repair,
-            }
+            view_answer(
+                view.stored.document,
+                view.explanation,
+                view.findings,
+                archived=view.archived,
+                has_archived_copy=view.has_archived_copy,
+                needs_repair=view.needs_repair,
+            )
         )
         return
     explanation = view.explanation

@@ -39,6 +39,26 @@ def findings_answer(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [finding_answer(finding) for finding in findings]
 
 
+def view_answer(
+    document: JsonObject,
+    explanation: Explanation,
+    findings: Iterable[Finding],
+    *,
+    archived: bool,
+    has_archived_copy: bool,
+    needs_repair: bool,
+) -> dict[str, Any]:
+    """One request with all that is known about it."""
+    return {
+        "request": request_answer(document, explanation),
+        "archived": archived,
+        "hasArchivedCopy": has_archived_copy,
+        "explanation": explanation_answer(explanation),
+        "findings": findings_answer(findings),
+        "needsRepair": needs_repair,
+    }
+
+
 def row_answer(row: RequestRow, now: datetime) -> dict[str, Any]:
     """One request of a list. `status` is null and `error` set for an object that is no request."""
     status = row.status_at(now)

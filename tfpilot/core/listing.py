@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from tfpilot.core.diagnosis import BEFORE_START, stuck_since
@@ -12,6 +12,7 @@ from tfpilot.core.document import text_of
 from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, stale_after
 from tfpilot.core.model import NEVER, Request, RequestRow, Thresholds, WorkflowKind
 
+_OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 _QUEUEING: Final = frozenset({WorkflowKind.PLAN, WorkflowKind.APPLY})
 
 
@@ -44,6 +45,11 @@ def summarise(
         occupies="" if archived else _run_in_progress(request),
         waits=_is_held_back(request),
     )
+
+
+def newest_first(updated_at: datetime | None, request_id: str) -> tuple[float, str]:
+    """Sorts rows as every list shows them: the newest change first, then by id; without a time, last."""
+    return (-(updated_at or _OLDEST).timestamp(), request_id)
 
 
 def waiting_kinds(request: Request) -> frozenset[WorkflowKind]:

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 JsonObject = Mapping[str, Any]
 """A JSON object as `json.loads` gives it. Treated as read-only everywhere."""
-
-NOTHING: Final[JsonObject] = MappingProxyType({})
 
 
 class Absent:
@@ -58,7 +55,6 @@ class LifecycleStatus(StrEnum):
 
 
 ACTIVE_STATUSES: Final = frozenset({LifecycleStatus.PLANNING, LifecycleStatus.APPLYING, LifecycleStatus.DESTROYING})
-TERMINAL_STATUSES: Final = frozenset({LifecycleStatus.APPLIED, LifecycleStatus.DESTROYED, LifecycleStatus.FAILED})
 
 ACTIVE_RUN_STATUSES: Final = frozenset({"queued", "in_progress", "waiting", "pending", "requested"})
 FAILED_CONCLUSIONS: Final = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final
 
@@ -17,12 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from tfpilot import wiring
 from tfpilot.core.answers import (
-    explanation_answer,
-    findings_answer,
     request_answer,
     row_answer,
     sync_answer,
+    view_answer,
 )
+from tfpilot.core.listing import newest_first
 from tfpilot.core.model import Operator, RequestRow
 from tfpilot.core.roles import role_of
 from tfpilot.errors import NotFoundError, SignatureError, TfPilotError
@@ -34,7 +34,6 @@ from tfpilot.operations.sync import sync
 from tfpilot.wiring import Portal
 
 _LOG: Final = structlog.get_logger("tfpilot.http")
-_OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 
 Answer = Callable[[Portal, HttpRequest, Operator], Mapping[str, Any]]
 
@@ -87,12 +86,8 @@ def _list(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[
 
 def _after(rows: Iterable[RequestRow], after: tuple[datetime | None, str] | None) -> Iterator[RequestRow]:
     for row in rows:
-        if after is None or _order(row.updated_at, row.id) > _order(*after):
+        if after is None or newest_first(row.updated_at, row.id) > newest_first(*after):
             yield row
-
-
-def _order(updated_at: datetime | None, request_id: str) -> tuple[float, str]:
-    return (-(updated_at or _OLDEST).timestamp(), request_id)
 
 
 @_with_bearer
@@ -100,12 +95,14 @@ def _show(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[
     view = open_request(portal.edges, request.path_params["id"])
     return {
         "success": True,
-        "request": request_answer(view.stored.document, view.explanation),
-        "archived": view.archived,
-        "hasArchivedCopy": view.has_archived_copy,
-        "explanation": explanation_answer(view.explanation),
-        "findings": findings_answer(view.findings),
-        "needsRepair": view.needs_repair,
+        **view_answer(
+            view.stored.document,
+            view.explanation,
+            view.findings,
+            archived=view.archived,
+            has_archived_copy=view.has_archived_copy,
+            needs_repair=view.needs_repair,
+        ),
     }
 
 
