@@ -14,16 +14,30 @@ from typing import Any
 from tests.builders import NOW
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Fetched
+from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
 from tfpilot.adapters.memos import S3CheckedMemos
+from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, bare_etag, check_size
 from tfpilot.adapters.snapshot_rows import merge, row_of
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
-from tfpilot.core.model import FactsQuery, GitHubFacts, JsonObject, Snapshot, Stored, Thresholds
-from tfpilot.edges import Edges, HealthCheck, Rights
-from tfpilot.errors import ConflictError, NotFoundError, SignatureError, StorageError
+from tfpilot.core.model import (
+    FactsQuery,
+    GitHubFacts,
+    JsonObject,
+    RepoRef,
+    RunListing,
+    Snapshot,
+    Stored,
+    Thresholds,
+    WorkflowKind,
+    WorkflowRun,
+)
+from tfpilot.edges import Edges, GitHubRules, HealthCheck, Myself, Rights
+from tfpilot.errors import ConflictError, GitHubError, NotFoundError, SignatureError, StorageError
 
 OUTAGE = StorageError("Could not read in bucket memory: no answer in time", "Check the bucket.")
 
@@ -194,6 +208,41 @@ class FakeGitHub:
         return self.quota
 
 
+class FakeWorkflows:
+    """GitHub Actions with scripted answers; `orders` tells what was dispatched.
+
+    `answer` says what a dispatch is answered with, by default that it started the next run id. `runs` is what the lists
+    show, by workflow file, newest first.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.login = "tfpilot-portal"
+        self.orders: list[DispatchOrder] = []
+        self.runs: dict[str, list[WorkflowRun]] = {}
+        self.answer: Callable[[DispatchOrder], DispatchAnswer] = self.start
+        self.listing_error: GitHubError | None = None
+        self.is_complete = True
+        self.next_run_id = 9001
+        self._clock = clock
+
+    def me(self) -> Myself:
+        return Myself(self.login, timedelta(0))
+
+    def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
+        self.orders.append(order)
+        return self.answer(order)
+
+    def start(self, _order: DispatchOrder) -> DispatchAnswer:
+        run_id, self.next_run_id = self.next_run_id, self.next_run_id + 1
+        url = f"https://github.com/acme/infra/actions/runs/{run_id}"
+        return DispatchAnswer(DispatchOutcome.STARTED, self._clock(), run_id=run_id, html_url=url)
+
+    def list_runs(self, repo: RepoRef, workflow_file: str, *, since: datetime, deadline: timedelta) -> RunListing:
+        if self.listing_error is not None:
+            raise self.listing_error
+        return RunListing(tuple(self.runs.get(workflow_file, ())), self.is_complete)
+
+
 class FakeIdentity:
     """Knows the tokens it is given."""
 
@@ -230,9 +279,16 @@ class InMemory:
         )
     )
     thresholds: Thresholds = field(default_factory=Thresholds)
+    rules: GitHubRules = field(
+        default_factory=lambda: GitHubRules(
+            workflow_files={kind: f"{kind.value.replace('_', '-')}.yml" for kind in WorkflowKind},
+            webhook_secrets=("a-secret-of-sixteen-or-more",),
+        )
+    )
 
     def __post_init__(self) -> None:
         self.bucket = MemoryBucket(self.clock)
+        self.workflows = FakeWorkflows(self.clock)
         self.snapshots = MemorySnapshots(self.bucket, clock=self.clock, thresholds=self.thresholds)
 
     @property
@@ -241,14 +297,19 @@ class InMemory:
             documents=S3Documents(self.bucket),
             snapshots=self.snapshots,
             github=self.github,
+            workflows=self.workflows,
+            run_index=S3RunIndex(self.bucket),
+            dispatches=S3Dispatches(self.bucket, MemoryBulk(self.bucket)),
             checked=S3CheckedMemos(self.bucket),
             backoffs=S3Backoffs(self.bucket),
             events=S3Events(self.bucket, MemoryBulk(self.bucket)),
             identity=self.identity,
             doctor=self.doctor,
             clock=self.clock,
+            sleep=lambda duration: self.clock.advance(seconds=duration.total_seconds()),
             thresholds=self.thresholds,
             rights=self.rights,
+            rules=self.rules,
         )
 
     def store(self, *documents: JsonObject) -> None:

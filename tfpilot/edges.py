@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
 from tfpilot.core.model import (
     Checked,
+    Claim,
+    DispatchRecord,
     FactsQuery,
     GitHubFacts,
     JsonObject,
     LifecycleEvent,
     RepoRef,
+    RunIndexEntry,
+    RunListing,
     Snapshot,
     Stored,
+    StoredDispatch,
     Thresholds,
+    WorkflowKind,
 )
 
 Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
+
+Sleep = Callable[[timedelta], None]
+"""Waits that long."""
 
 
 class Documents(Protocol):
@@ -83,6 +93,48 @@ class GitHub(Protocol):
         """(remaining, limit) of the hourly quota as of the last answer; None before the first. Makes no call."""
 
 
+class Workflows(Protocol):
+    """GitHub Actions, as far as dispatching a workflow needs it."""
+
+    def me(self) -> Myself:
+        """Who we are at GitHub, and how far its clock is from ours. Remembered; raises GitHubError."""
+
+    def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
+        """Sends exactly one POST that starts the workflow, whatever becomes of it. Never raises GitHubError."""
+
+    def list_runs(self, repo: RepoRef, workflow_file: str, *, since: datetime, deadline: timedelta) -> RunListing:
+        """Runs of a workflow file, newest first and unfiltered, read on until they are older than `since`.
+
+        Raises GitHubError.
+        """
+
+
+class RunIndex(Protocol):
+    """Which request a run belongs to (SPEC §5), one run at a time."""
+
+    def find(self, kind: WorkflowKind, run_id: int) -> RunIndexEntry | None:
+        """The entry, by one GET; None where there is none, or its body contradicts its key. Raises StorageError."""
+
+    def claim(self, entry: RunIndexEntry) -> Claim:
+        """Creates the entry unless the run has an owner: of two who claim it, one gets it. Raises StorageError."""
+
+
+class Dispatches(Protocol):
+    """Our own records of dispatches (`ops/dispatches/`). What cannot be read as one is left out."""
+
+    def add(self, record: DispatchRecord) -> StoredDispatch:
+        """Stores a new record. Raises StorageError, or ConflictError where the nonce is taken."""
+
+    def put(self, record: DispatchRecord, *, if_match: str) -> StoredDispatch:
+        """Stores a record over the version with that ETag. Raises ConflictError or StorageError."""
+
+    def list(self, request_id: str) -> Sequence[StoredDispatch]:
+        """The records of one request, the oldest first. Raises StorageError."""
+
+    def list_open(self) -> Sequence[StoredDispatch]:
+        """The records of all requests whose run is not known, the oldest first. Raises StorageError."""
+
+
 class CheckedMemos(Protocol):
     """Memo per request of GitHub's last answer (`ops/checked/`)."""
 
@@ -138,13 +190,35 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Myself:
+    """Who the portal is at GitHub. `clock_ahead`: how far GitHub's clock is ahead of ours, by its last answer."""
+
+    login: str
+    clock_ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may do what, from settings: logins per role, and which environments are not prod."""
+    """Who may do what, from settings: logins per role, and which environments are not prod. An empty set of allowed
+    logins restricts nobody."""
 
     admins: str
     approvers: str
     dev_environments: frozenset[str]
     prod_allowed: frozenset[str]
+    destroy_prod_allowed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubRules:
+    """What may be dispatched and what webhooks are believed: the allow-listed workflow file of each kind, the branch
+    that requests are merged into, the kinds whose workflow has an input `dry_run`, and the secrets that sign deliveries
+    (none: no delivery is taken)."""
+
+    workflow_files: Mapping[WorkflowKind, str]
+    base_branch: str = "main"
+    dry_run_kinds: frozenset[WorkflowKind] = frozenset()
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +228,16 @@ class Edges:
     documents: Documents
     snapshots: Snapshots
     github: GitHub
+    workflows: Workflows
+    run_index: RunIndex
+    dispatches: Dispatches
     checked: CheckedMemos
     backoffs: Backoffs
     events: Events
     identity: Identity
     doctor: Doctor
     clock: Clock
+    sleep: Sleep
     thresholds: Thresholds
     rights: Rights
+    rules: GitHubRules

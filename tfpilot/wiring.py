@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,14 +18,17 @@ from botocore.exceptions import BotoCoreError
 from tfpilot import log
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Bulk
+from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.doctor import ConnectionDoctor
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
 from tfpilot.adapters.github import GitHubEdge, GitHubSettings, TokenCredential
 from tfpilot.adapters.github_auth import AppCredential
+from tfpilot.adapters.github_workflows import GitHubWorkflows
 from tfpilot.adapters.identity import GitHubIdentity
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.renewal import Renewal
+from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.snapshot import BucketSnapshots
 from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings
@@ -303,14 +307,19 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         documents=S3Documents(bucket),
         snapshots=snapshots,
         github=github,
+        workflows=GitHubWorkflows(github),
+        run_index=S3RunIndex(bucket),
+        dispatches=S3Dispatches(bucket, bulk),
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, bulk),
         identity=identity,
         doctor=ConnectionDoctor(bucket, github, clock=_now),
         clock=_now,
+        sleep=_sleep,
         thresholds=settings.thresholds,
         rights=parts.rights,
+        rules=settings.rules,
     )
 
 
@@ -328,6 +337,10 @@ def _bucket(settings: BucketSettings) -> Bucket:
 def _cache_path(settings: Settings, bucket: BucketSettings) -> Path | None:
     """One cache file per bucket; none that outlives a sandbox."""
     return None if settings.sandbox else settings.cache_dir / f"{bucket.name}.sqlite"
+
+
+def _sleep(duration: timedelta) -> None:
+    time.sleep(duration.total_seconds())
 
 
 def _now() -> datetime:

@@ -57,7 +57,7 @@ class GitHubEdge:
         self._files = settings.workflow_files
         self._transport = Transport(retry=read_retry())
         self._auth = _auth(settings)
-        self._client = GitHubClient(settings.base_url, self._auth, self._transport)
+        self.client = GitHubClient(settings.base_url, self._auth, self._transport)
         self._pool = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="github")
 
     def facts_for(self, query: FactsQuery, *, deadline: timedelta) -> GitHubFacts:
@@ -66,20 +66,25 @@ class GitHubEdge:
         Never raises GitHubError: what could not be learned is an answer with that outcome.
         """
         allowance = Allowance(deadline)
-        return gather(self._pool, Questions(self._client, query, self._files, allowance))
+        return gather(self._pool, Questions(self.client, query, self._files, allowance))
 
     def budget(self) -> tuple[int, int] | None:
         """(remaining, limit) of the hourly quota as of the last answer; None before the first. Makes no call."""
         return self._transport.quota.latest
 
+    @property
+    def clock_ahead(self) -> timedelta:
+        """How far GitHub's clock is ahead of this machine's, by its last answer; 0 before the first."""
+        return self._transport.clock.ahead
+
     def whoami(self, *, deadline: timedelta) -> Whoami:
         """Who the portal is at GitHub. Raises GitHubError."""
         allowance = Allowance(deadline)
         if isinstance(self._auth, InstallationTokens):
-            reply = self._client.get("/rate_limit", what="rate limit", allowance=allowance)
+            reply = self.client.get("/rate_limit", what="rate limit", allowance=allowance)
             login = self._auth.app_name(allowance=allowance)
         else:
-            reply = self._client.get("/user", what="user of the token", allowance=allowance)
+            reply = self.client.get("/user", what="user of the token", allowance=allowance)
             login = login_of(reply.data)
         scopes = reply.headers.get("x-oauth-scopes")
         return Whoami(

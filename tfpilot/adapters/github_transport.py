@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -25,6 +25,7 @@ from requests.adapters import HTTPAdapter
 from typing_extensions import override
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 
+from tfpilot.adapters.github_errors import server_time
 from tfpilot.adapters.github_moves import Moves
 from tfpilot.core.model import FactOutcome
 from tfpilot.errors import GitHubError
@@ -45,6 +46,7 @@ POOL_SIZE: Final = 32
 _MOST_REDIRECTS: Final = 3
 _MOST_BODY_BYTES: Final = 32 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
+_CLOCK_NOISE: Final = timedelta(seconds=2)
 _WAITABLE: Final = frozenset({403, 429})
 
 
@@ -91,6 +93,21 @@ class Quota:
         is_rest = headers.get("x-ratelimit-resource", "core") == "core"
         if is_rest and remaining.isdecimal() and limit.isdecimal():
             self.latest = (int(remaining), int(limit))
+
+
+class Clock:
+    """How far GitHub's clock is ahead of this machine's, as of the last answer in any thread."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def note(self, headers: Mapping[str, str]) -> None:
+        """Takes in the time of one answer. It has whole seconds and was on its way for a while: less than two seconds
+        of difference are none."""
+        told = server_time(headers)
+        if told is not None:
+            ahead = told - datetime.now(UTC)
+            self.ahead = ahead if abs(ahead) >= _CLOCK_NOISE else timedelta(0)
 
 
 @dataclass(slots=True)
@@ -174,6 +191,7 @@ class Transport(HTTPAdapter):
     def __init__(self, *, retry: Retry | None) -> None:
         super().__init__(pool_connections=1, pool_maxsize=POOL_SIZE, max_retries=0 if retry is None else retry)
         self.quota = Quota()
+        self.clock = Clock()
         self.moves = Moves()
 
     @override
@@ -198,7 +216,7 @@ class Transport(HTTPAdapter):
 
     def _moved(self, request: PreparedRequest, call: Call) -> PreparedRequest:
         """The question at the place that GitHub redirected to before."""
-        place = self.moves.find(request.url or "") if request.method == "GET" else None
+        place = self.moves.find(request.url or "")
         if place is None:
             return request
         moved = request.copy()
@@ -207,6 +225,7 @@ class Transport(HTTPAdapter):
 
     def _checked(self, response: Response) -> Response:
         self.quota.note(response.headers)
+        self.clock.note(response.headers)
         response.encoding = "utf-8"  # JSON always is; where no charset is named, requests would guess
         if response.status_code == 202:
             raise GitHubError("GitHub is still preparing the answer", outcome=FactOutcome.UNREACHABLE)

@@ -8,6 +8,7 @@ from tfpilot.core.document import check_request_id
 
 ACTIVE: Final = "requests/"
 ARCHIVED: Final = "history/"
+DISPATCHES: Final = "ops/dispatches/"
 SUFFIX: Final = ".json"
 
 
@@ -30,3 +31,12 @@ def checked_key(request_id: str) -> str:
 
 def events_prefix(request_id: str) -> str:
     return f"logs/{check_request_id(request_id)}/"
+
+
+def dispatches_prefix(request_id: str) -> str:
+    return f"{DISPATCHES}{check_request_id(request_id)}/"
+
+
+def dispatch_key(request_id: str, nonce: str) -> str:
+    """Where our record of one dispatch is. The nonce is ours: letters and digits."""
+    return f"{dispatches_prefix(request_id)}{nonce}{SUFFIX}"

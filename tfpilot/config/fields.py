@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from tfpilot.core.model import WorkflowKind
+
 LONGEST_STUCK_MINUTES: Final = 7 * 24 * 60
+SHORTEST_WEBHOOK_SECRET: Final = 16
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -72,6 +75,20 @@ def _lower(names: frozenset[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
+def _kinds(names: frozenset[str]) -> frozenset[WorkflowKind]:
+    known = [kind.value for kind in WorkflowKind]
+    if not names <= set(known):
+        raise ValueError(f"must name kinds of workflows, separated by commas: {', '.join(known)}")
+    return frozenset(WorkflowKind(name) for name in names)
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    # A short secret can be guessed offline from one signed delivery.
+    if any(len(part.strip()) < SHORTEST_WEBHOOK_SECRET for part in value.get_secret_value().split(",")):
+        raise ValueError(f"must have at least {SHORTEST_WEBHOOK_SECRET} characters (each, where several are given)")
+    return value
+
+
 def _directory(value: Path) -> Path:
     problem = "must be a directory that this user can reach, or one that does not exist yet"
     try:
@@ -107,5 +124,7 @@ TokenUrl = Annotated[Url, AfterValidator(_url_for_token)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 Logins = Annotated[Names, AfterValidator(_lower)]
+Kinds = Annotated[frozenset[WorkflowKind], NoDecode, AfterValidator(_kinds), BeforeValidator(_names)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 Auth = Annotated[Literal["local"], BeforeValidator(_available_auth)]

@@ -18,6 +18,7 @@ from tfpilot.config.fields import (
     Branch,
     BucketName,
     Directory,
+    Kinds,
     Logins,
     LogLevel,
     Minutes,
@@ -27,10 +28,11 @@ from tfpilot.config.fields import (
     Token,
     TokenUrl,
     Url,
+    WebhookSecret,
     WorkflowFile,
 )
 from tfpilot.core.model import Thresholds, WorkflowKind
-from tfpilot.edges import Rights
+from tfpilot.edges import GitHubRules, Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
@@ -38,7 +40,6 @@ _NOT_AVAILABLE: Final = (
     "TFPILOT_READ_ONLY",
     "TFPILOT_ALLOWED_LOGINS",
     "TFPILOT_ALLOWED_ORGS",
-    "TFPILOT_DESTROY_PROD_ALLOWED_USERS",
 )
 
 
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
     cleanup_workflow_file: WorkflowFile = Field("cleanup.yml", validation_alias="GITHUB_CLEANUP_WORKFLOW_FILE")
     drift_plan_workflow_file: WorkflowFile = Field("drift-plan.yml", validation_alias="GITHUB_DRIFT_PLAN_WORKFLOW_FILE")
     default_base_branch: Branch = Field("main", validation_alias="GITHUB_DEFAULT_BASE_BRANCH")
+    dry_run_kinds: Kinds = Field(frozenset(), validation_alias="GITHUB_DRY_RUN_INPUT_KINDS")
+    """The kinds whose workflow has an input `dry_run`, which is then sent as false."""
+    github_webhook_secret: WebhookSecret | None = Field(None, validation_alias="GITHUB_WEBHOOK_SECRET")
+    """One secret, or several separated by commas while they are being changed."""
 
     stuck_planning_minutes: Minutes = Field(15, validation_alias="TFPILOT_STUCK_PLANNING_MINUTES")
     stuck_applying_minutes: Minutes = Field(60, validation_alias="TFPILOT_STUCK_APPLYING_MINUTES")
@@ -87,6 +92,7 @@ class Settings(BaseSettings):
     approvers: str = Field("", validation_alias="TFPILOT_APPROVERS")
     prod_allowed_users: Logins = Field(frozenset(), validation_alias="TFPILOT_PROD_ALLOWED_USERS")
     """Logins in lower case. Empty: no restriction."""
+    destroy_prod_allowed_users: Logins = Field(frozenset(), validation_alias="TFPILOT_DESTROY_PROD_ALLOWED_USERS")
     reset_environments: Names = Field(frozenset({"dev"}), validation_alias="TFPILOT_RESET_ENVIRONMENTS")
     """The dev allow-list: every other environment counts as prod."""
 
@@ -113,6 +119,18 @@ class Settings(BaseSettings):
             approvers=self.approvers,
             dev_environments=self.reset_environments,
             prod_allowed=self.prod_allowed_users,
+            destroy_prod_allowed=self.destroy_prod_allowed_users,
+        )
+
+    @property
+    def rules(self) -> GitHubRules:
+        """What may be dispatched, and which webhooks are believed."""
+        secrets = self.github_webhook_secret.get_secret_value() if self.github_webhook_secret else ""
+        return GitHubRules(
+            workflow_files=self.workflow_files,
+            base_branch=self.default_base_branch,
+            dry_run_kinds=self.dry_run_kinds,
+            webhook_secrets=tuple(secret for part in secrets.split(",") if (secret := part.strip())),
         )
 
     @property

@@ -103,6 +103,14 @@ def is_abandoned(request: Request) -> bool:
     return closed and request.merged_sha is None and not touched
 
 
+def lacks_run(request: Request, kind: WorkflowKind) -> bool:
+    """Whether a dispatch of that kind has neither a run id nor a conclusion: its run is not known yet."""
+    run = request.runs.get(kind)
+    if run is None:
+        return kind in request.triggers
+    return run.run_id is None and run.conclusion is None
+
+
 def stuck_after(request: Request, kind: WorkflowKind, thresholds: Thresholds) -> datetime | None:
     """The instant after which an active plan or apply run counts as stuck; None where it never does by age.
 
@@ -131,7 +139,11 @@ def needs_repair(
         _lacks_pull(request)
         or _lacks_plan(request, vetoed)
         or _has_stale_destroy(request, now, vetoed)
-        or any(_is_run_lost(request, kind) for kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY) if kind not in vetoed)
+        or any(
+            kind in request.triggers and lacks_run(request, kind)
+            for kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY)
+            if kind not in vetoed
+        )
         or any(
             _is_stuck(request, kind, now, thresholds)
             for kind in (WorkflowKind.PLAN, WorkflowKind.APPLY)
@@ -250,12 +262,6 @@ def _lacks_plan(request: Request, vetoed: frozenset[WorkflowKind]) -> bool:
 
 def _has_stale_destroy(request: Request, now: datetime, vetoed: frozenset[WorkflowKind]) -> bool:
     return WorkflowKind.DESTROY not in vetoed and is_destroy_stale(request, now)
-
-
-def _is_run_lost(request: Request, kind: WorkflowKind) -> bool:
-    """Triggered, and neither run id nor conclusion is known."""
-    run = request.runs.get(kind)
-    return kind in request.triggers and (run is None or (run.run_id is None and run.conclusion is None))
 
 
 def _is_stuck(request: Request, kind: WorkflowKind, now: datetime, thresholds: Thresholds) -> bool:

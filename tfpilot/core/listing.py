@@ -9,8 +9,9 @@ from typing import Final
 
 from tfpilot.core.diagnosis import BEFORE_START, stuck_since
 from tfpilot.core.document import text_of
-from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, stale_after
-from tfpilot.core.model import NEVER, Request, RequestRow, Thresholds, WorkflowKind
+from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, lacks_run, stale_after
+from tfpilot.core.model import NEVER, OpenIntent, Request, RequestRow, Thresholds, TrackedRun, WorkflowKind
+from tfpilot.core.request import LEGACY_RUNS, canonical_run
 
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 _QUEUEING: Final = frozenset({WorkflowKind.PLAN, WorkflowKind.APPLY})
@@ -44,6 +45,38 @@ def summarise(
         search=_search_text(request),
         occupies="" if archived else _run_in_progress(request),
         waits=_is_held_back(request),
+        tracked=tracked_runs(request),
+        intents=open_intents(request),
+    )
+
+
+def tracked_runs(request: Request) -> tuple[TrackedRun, ...]:
+    """Every run that the document names, of each kind the one that counts first."""
+    found: dict[tuple[WorkflowKind, int], TrackedRun] = {}
+    for kind in WorkflowKind:
+        counting = request.runs.get(kind)
+        stored = [request.stored_runs.get(path) for path in (".".join(canonical_run(kind)), LEGACY_RUNS.get(kind, ""))]
+        for fact in (counting, *stored):
+            if fact is not None and fact.run_id is not None:
+                found.setdefault(
+                    (kind, fact.run_id),
+                    TrackedRun(
+                        kind=kind,
+                        run_id=fact.run_id,
+                        created_at=fact.created_at,
+                        current=fact is counting,
+                        waits=fact is counting and fact.conclusion is None,
+                    ),
+                )
+    return tuple(found.values())
+
+
+def open_intents(request: Request) -> tuple[OpenIntent, ...]:
+    """The dispatches, ours or the web app's, that have neither a run id nor an end."""
+    return tuple(
+        OpenIntent(kind, trigger.at if (trigger := request.triggers.get(kind)) else None)
+        for kind in WorkflowKind
+        if lacks_run(request, kind)
     )
 
 

@@ -245,10 +245,112 @@ class WorkflowRun:
 
 @dataclass(frozen=True, slots=True)
 class RunListing:
-    """Runs of one workflow, newest first. `complete` is False where older runs were not read."""
+    """Runs of one workflow, newest first. `complete`: every run since the instant that was asked for is among them."""
 
     runs: tuple[WorkflowRun, ...]
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunIndexEntry:
+    """What the run index says of one run: whose it is (SPEC §5). `created_at` is the run's own time."""
+
+    kind: WorkflowKind
+    run_id: int
+    request_id: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class ClaimOutcome(StrEnum):
+    """What became of claiming a run for a request."""
+
+    NEW = "claimed"
+    OWN = "was ours already"
+    TAKEN = "belongs to another request"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim. `owner` is the request that has the run; None where the entry in the way is unreadable."""
+
+    outcome: ClaimOutcome
+    owner: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the run is the claimant's now."""
+        return self.outcome is not ClaimOutcome.TAKEN
+
+
+class DispatchState(StrEnum):
+    """How far one dispatch came, by our own record of it.
+
+    OPEN: a run may have been started, its id is not known. STARTED: the id is known. REFUSED: GitHub said no, nothing
+    started. CLOSED: a person confirmed that no run exists.
+    """
+
+    OPEN = "open"
+    STARTED = "started"
+    REFUSED = "refused"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchRecord:
+    """Our own record of one dispatch (`ops/dispatches/<id>/<nonce>.json`), which no other application writes.
+
+    `triggered_at` is the trigger time in the document; `posted_at` GitHub's time of the POST, None before it.
+    `replaced` holds the document's changes by the intent, for taking it back. `detail` is for a person.
+    """
+
+    request_id: str
+    nonce: str
+    kind: WorkflowKind
+    repo: RepoRef
+    workflow_file: str
+    ref: str
+    inputs: Mapping[str, str]
+    operator: str
+    triggered_at: datetime
+    state: DispatchState = DispatchState.OPEN
+    posted_at: datetime | None = None
+    run_id: int | None = None
+    replaced: tuple[FieldChange, ...] = ()
+    settled_at: datetime | None = None
+    settled_by: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDispatch:
+    """A record as it was read, with the ETag that a conditional write needs."""
+
+    record: DispatchRecord
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run that a request names, as a list of requests keeps it.
+
+    `current` False: the document still holds the id beside the run that counts now. `waits`: the request waits for the
+    end of this run.
+    """
+
+    kind: WorkflowKind
+    run_id: int
+    created_at: datetime | None
+    current: bool
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A dispatch whose run id a request does not know yet. `at` None: its trigger time is unknown or unreadable."""
+
+    kind: WorkflowKind
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,7 +668,8 @@ class RequestRow:
     `status` holds until `fails_at`; strictly after it the status is `failed` (a destroy gone stale). `stuck_at` is when
     the request becomes (or became) stuck. `error` is set for an object that is no request: quarantined, never hidden.
     `search` is lower-case text: id, PR number, run ids, branch, shas. `occupies` names the apply or destroy run that
-    is in progress, which others of the environment wait for; `waits`: its own runs have not started yet.
+    is in progress, which others of the environment wait for; `waits`: its own runs have not started yet. `tracked` are
+    the runs it names, `intents` its dispatches without a known run.
     """
 
     id: str
@@ -589,6 +692,8 @@ class RequestRow:
     error: str | None = None
     occupies: str = ""
     waits: bool = False
+    tracked: tuple[TrackedRun, ...] = ()
+    intents: tuple[OpenIntent, ...] = ()
 
     def status_at(self, now: datetime) -> LifecycleStatus | None:
         """The derived status at `now`; None where the object is unreadable."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from tfpilot.core.diagnosis import diagnose
 from tfpilot.core.document import check_request_id
-from tfpilot.core.lifecycle import explain, needs_repair
+from tfpilot.core.lifecycle import explain, lacks_run, needs_repair
 from tfpilot.core.listing import occupants, waiting_kinds
 from tfpilot.core.model import (
     Checked,
@@ -23,7 +23,6 @@ from tfpilot.core.model import (
     RequestRow,
     Snapshot,
     Stored,
-    WorkflowKind,
 )
 from tfpilot.core.request import parse_request
 from tfpilot.core.selection import RequestFilter, Selection, select
@@ -143,15 +142,10 @@ def context_of(request: Request, checked: Checked | None) -> DiagnosisContext:
             if kind.value in not_found
             and trigger.at is not None
             and trigger.at < checked.at
-            and _lacks_id(request, kind)
+            and lacks_run(request, kind)
         ),
         pull_not_found="pull" in not_found,
     )
-
-
-def _lacks_id(request: Request, kind: WorkflowKind) -> bool:
-    run = request.runs.get(kind)
-    return run is None or (run.run_id is None and run.conclusion is None)
 
 
 class _Question:

@@ -34,7 +34,7 @@ from tfpilot.core.repair import (
     unanswered,
 )
 from tfpilot.core.request import parse_request
-from tfpilot.core.roles import Right, check_right
+from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import (
     ArchivedError,
@@ -47,6 +47,7 @@ from tfpilot.errors import (
     StorageError,
     unknown_request,
 )
+from tfpilot.operations.rights import check_may
 
 DEADLINE: Final = timedelta(seconds=15)
 """One sync asks GitHub for at most this long, however many facts it needs."""
@@ -83,7 +84,7 @@ def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, d
     stored = _read(edges, check_request_id(request_id))
     request = parse_request(stored.document)
     if not dry_run:
-        _check_may_sync(edges, operator, request)
+        check_may(edges, operator, Right.SYNC, environment=request.environment)
     now = edges.clock()
     reason = _why_not_to_ask(edges, request, now) if mode is SyncMode.AUTO else None
     if reason is not None:
@@ -105,16 +106,6 @@ def _read(edges: Edges, request_id: str) -> Stored:
             f"{request_id} is archived: it has a copy in history/ and no active document",
             "Read it on its page; nothing writes an archived request.",
         ) from missing
-
-
-def _check_may_sync(edges: Edges, operator: Operator, request: Request) -> None:
-    check_right(
-        operator,
-        Right.SYNC,
-        environment=request.environment,
-        dev_environments=edges.rights.dev_environments,
-        prod_allowed=edges.rights.prod_allowed,
-    )
 
 
 def _why_not_to_ask(edges: Edges, request: Request, now: datetime) -> str | None:

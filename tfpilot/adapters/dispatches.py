@@ -1,0 +1,140 @@
+"""Our own records of dispatches: `ops/dispatches/<id>/<nonce>.json`, one object each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from tfpilot.adapters.bulk import Bulk, Fetched
+from tfpilot.adapters.keys import DISPATCHES, SUFFIX, dispatch_key, dispatches_prefix
+from tfpilot.adapters.records import MAX_RECORD_BYTES, parse_record
+from tfpilot.adapters.s3 import Bucket, Listed
+from tfpilot.core.document import format_time, number_of, object_of, parse_time, render_document, text_of
+from tfpilot.core.model import (
+    ABSENT,
+    DispatchRecord,
+    DispatchState,
+    FieldChange,
+    JsonObject,
+    RepoRef,
+    StoredDispatch,
+    WorkflowKind,
+)
+
+_OVER: Final = frozenset(DispatchState) - {DispatchState.OPEN}
+
+
+class S3Dispatches:
+    """`Dispatches` on a bucket. A record that is over never changes, so it is read once per process."""
+
+    def __init__(self, bucket: Bucket, bulk: Bulk) -> None:
+        self._bucket = bucket
+        self._bulk = bulk
+        self._lock = threading.Lock()
+        self._over: set[tuple[str, str]] = set()
+
+    def add(self, record: DispatchRecord) -> StoredDispatch:
+        key = dispatch_key(record.request_id, record.nonce)
+        return StoredDispatch(record, self._bucket.put(key, render_document(render_record(record)), if_match=None))
+
+    def put(self, record: DispatchRecord, *, if_match: str) -> StoredDispatch:
+        key = dispatch_key(record.request_id, record.nonce)
+        return StoredDispatch(record, self._bucket.put(key, render_document(render_record(record)), if_match=if_match))
+
+    def list(self, request_id: str) -> Sequence[StoredDispatch]:
+        return self._read(self._bulk.list_all(dispatches_prefix(request_id)).values())
+
+    def list_open(self) -> Sequence[StoredDispatch]:
+        listed = self._bulk.list_all(DISPATCHES)
+        with self._lock:
+            unsure = [each for key, each in listed.items() if (key, each.etag) not in self._over]
+        found = self._read(unsure)
+        with self._lock:
+            self._over |= {
+                (dispatch_key(each.record.request_id, each.record.nonce), each.etag)
+                for each in found
+                if each.record.state in _OVER
+            }
+        return [each for each in found if each.record.state is DispatchState.OPEN]
+
+    def _read(self, listed: Iterable[Listed]) -> Sequence[StoredDispatch]:
+        fetched = self._bulk.read_all(list(listed), limit_bytes=MAX_RECORD_BYTES)
+        records = ((_record_in(each), each.listed.etag) for each in fetched)
+        stored = [StoredDispatch(record, etag) for record, etag in records if record is not None]
+        return sorted(stored, key=lambda each: (each.record.triggered_at, each.record.nonce))
+
+
+def _record_in(fetched: Fetched) -> DispatchRecord | None:
+    key = fetched.listed.key
+    return parse_dispatch(parse_record(fetched.content or b"", key=key), key=key)
+
+
+def render_record(record: DispatchRecord) -> JsonObject:
+    """The record as it is stored."""
+    optional = {
+        "postedAt": record.posted_at and format_time(record.posted_at),
+        "runId": record.run_id,
+        "settledAt": record.settled_at and format_time(record.settled_at),
+        "settledBy": record.settled_by or None,
+        "detail": record.detail or None,
+    }
+    return {
+        "requestId": record.request_id,
+        "nonce": record.nonce,
+        "kind": record.kind.value,
+        "owner": record.repo.owner,
+        "repo": record.repo.name,
+        "workflowFile": record.workflow_file,
+        "ref": record.ref,
+        "inputs": dict(record.inputs),
+        "operator": record.operator,
+        "triggeredAt": format_time(record.triggered_at),
+        "state": record.state.value,
+        **{name: value for name, value in optional.items() if value is not None},
+        "replaced": [_render_change(change) for change in record.replaced],
+    }
+
+
+def parse_dispatch(stored: JsonObject, *, key: str) -> DispatchRecord | None:
+    """The record in a stored object; None where it is none, or not the one that its key promises."""
+    request_id, nonce, owner, name = (text_of(stored.get(field)) for field in ("requestId", "nonce", "owner", "repo"))
+    triggered_at, kind, state = parse_time(stored.get("triggeredAt")), stored.get("kind"), stored.get("state")
+    if not (request_id and nonce and owner and name and triggered_at):
+        return None
+    if key != f"{DISPATCHES}{request_id}/{nonce}{SUFFIX}":
+        return None
+    if kind not in set(WorkflowKind) or state not in set(DispatchState):
+        return None
+    return DispatchRecord(
+        request_id=request_id,
+        nonce=nonce,
+        kind=WorkflowKind(kind),
+        repo=RepoRef(owner, name),
+        workflow_file=text_of(stored.get("workflowFile")) or "",
+        ref=text_of(stored.get("ref")) or "",
+        inputs={each: value for each, value in object_of(stored.get("inputs")).items() if isinstance(value, str)},
+        operator=text_of(stored.get("operator")) or "",
+        triggered_at=triggered_at,
+        state=DispatchState(state),
+        posted_at=parse_time(stored.get("postedAt")),
+        run_id=number_of(stored.get("runId")),
+        replaced=_parse_changes(stored.get("replaced")),
+        settled_at=parse_time(stored.get("settledAt")),
+        settled_by=text_of(stored.get("settledBy")) or "",
+        detail=text_of(stored.get("detail")) or "",
+    )
+
+
+def _render_change(change: FieldChange) -> Mapping[str, Any]:
+    sides = {"before": change.before, "after": change.after}
+    return {"path": list(change.path), **{side: value for side, value in sides.items() if value is not ABSENT}}
+
+
+def _parse_changes(stored: object) -> tuple[FieldChange, ...]:
+    changes = [object_of(each) for each in stored] if isinstance(stored, list) else []
+    return tuple(
+        FieldChange(tuple(path), change.get("before", ABSENT), change.get("after", ABSENT), "")
+        for change in changes
+        if isinstance(path := change.get("path"), list) and path and all(isinstance(name, str) for name in path)
+    )

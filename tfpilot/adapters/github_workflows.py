@@ -1,0 +1,140 @@
+"""GitHub Actions for dispatching: who we are, starting a workflow with one POST, and listing its runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from github.GithubException import GithubException
+
+from tfpilot.adapters.github import GitHubEdge
+from tfpilot.adapters.github_client import PER_PAGE, Reply, path_of
+from tfpilot.adapters.github_errors import server_time
+from tfpilot.adapters.github_transport import Allowance
+from tfpilot.adapters.github_values import items_of, run_of
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
+from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
+from tfpilot.edges import Myself
+from tfpilot.errors import GitHubError
+
+if TYPE_CHECKING:
+    from tfpilot.adapters.github_client import GitHubClient
+
+WHOAMI_DEADLINE: Final = timedelta(seconds=10)
+_MOST_PAGES: Final = 10
+_DETAILS: Final = "return_run_details"
+
+
+class GitHubWorkflows:
+    """`Workflows` on the portal's own GitHub client. For any number of threads."""
+
+    def __init__(self, github: GitHubEdge) -> None:
+        self._github = github
+        self._lock = threading.Lock()
+        self._login: str | None = None
+        self._knows_details = True
+
+    @property
+    def _client(self) -> GitHubClient:
+        return self._github.client
+
+    def me(self) -> Myself:
+        with self._lock:
+            login = self._login
+        if login is None:
+            login = self._github.whoami(deadline=WHOAMI_DEADLINE).login
+            with self._lock:
+                self._login = login
+        return Myself(login, self._github.clock_ahead)
+
+    def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
+        allowance = Allowance(deadline)
+        asked_for_details = self._knows_details
+        answer, refused_details = self._post(order, allowance, with_details=asked_for_details)
+        if refused_details:
+            # The server refused the field that it does not know, and so started nothing: this is the first POST that
+            # can start a run.
+            self._knows_details = False
+            answer, _ = self._post(order, allowance, with_details=False)
+        return answer
+
+    def list_runs(self, repo: RepoRef, workflow_file: str, *, since: datetime, deadline: timedelta) -> RunListing:
+        allowance = Allowance(deadline)
+        found: dict[int, WorkflowRun] = {}
+        complete = False
+        for page in range(1, _MOST_PAGES + 1):
+            reply = self._client.get(
+                path_of(repo, "actions", "workflows", workflow_file, "runs"),
+                what=f"workflow {workflow_file} of {repo}",
+                allowance=allowance,
+                parameters={"per_page": PER_PAGE, "page": page},
+            )
+            runs = [run_of(item) for item in items_of(reply.data, "workflow_runs")]
+            # A run that starts meanwhile moves the others to later pages: some are seen twice.
+            found |= {run.fact.run_id: run for run in runs if run.fact.run_id is not None}
+            if len(runs) < PER_PAGE or all(_is_before(run, since) for run in runs):
+                complete = True
+                break
+        newest_first = sorted(found.values(), key=_age_order, reverse=True)
+        return RunListing(tuple(newest_first), complete)
+
+    def _post(self, order: DispatchOrder, allowance: Allowance, *, with_details: bool) -> tuple[DispatchAnswer, bool]:
+        """The answer, and whether the server refused to be asked for the details of the run."""
+        body: dict[str, Any] = {"ref": order.ref, "inputs": dict(order.inputs)}
+        if with_details:
+            body[_DETAILS] = True
+        try:
+            reply = self._client.post(
+                path_of(order.repo, "actions", "workflows", order.workflow_file, "dispatches"),
+                what=f"dispatch of {order.workflow_file} in {order.repo}",
+                allowance=allowance,
+                body=body,
+            )
+        except GitHubError as error:
+            return self._failed(error), with_details and _is_about_details(error)
+        return self._answered(reply), False
+
+    def _answered(self, reply: Reply) -> DispatchAnswer:
+        at = server_time(reply.headers) or self._github_time()
+        run_id = reply.data.get("workflow_run_id") if isinstance(reply.data, Mapping) else None
+        if type(run_id) is not int or run_id < 1:
+            return DispatchAnswer(DispatchOutcome.UNKNOWN, at, detail="GitHub took the dispatch and named no run")
+        url = reply.data.get("html_url")
+        return DispatchAnswer(
+            DispatchOutcome.STARTED, at, run_id=run_id, html_url=url if isinstance(url, str) and url else None
+        )
+
+    def _failed(self, error: GitHubError) -> DispatchAnswer:
+        """A refusal started nothing; whatever else went wrong may have come after the start."""
+        status = error.__cause__.status if isinstance(error.__cause__, GithubException) else 0
+        is_refused = 400 <= status < 500 and status != 408
+        outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
+        told = _message(error) if is_refused else ""
+        return DispatchAnswer(outcome, self._github_time(), detail=f"{error.message}{f': {told}' if told else ''}")
+
+    def _github_time(self) -> datetime:
+        return datetime.now(UTC) + self._github.clock_ahead
+
+
+def _is_before(run: WorkflowRun, since: datetime) -> bool:
+    return run.fact.created_at is not None and run.fact.created_at < since
+
+
+def _age_order(run: WorkflowRun) -> tuple[float, int]:
+    created_at = run.fact.created_at
+    return (created_at.timestamp() if created_at else 0.0, run.fact.run_id or 0)
+
+
+def _is_about_details(error: GitHubError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, GithubException) and cause.status in {400, 422} and _DETAILS in _message(error)
+
+
+def _message(error: GitHubError) -> str:
+    """What GitHub itself said, one short line."""
+    cause = error.__cause__
+    data = cause.data if isinstance(cause, GithubException) else None
+    told = data.get("message") if isinstance(data, dict) else None
+    return " ".join(told.split())[:300] if isinstance(told, str) else ""

@@ -1,0 +1,34 @@
+"""Whether the operator may do it, by the rights that the edges carry."""
+
+from __future__ import annotations
+
+from tfpilot.core.model import Operator
+from tfpilot.core.roles import Right, check_right
+from tfpilot.edges import Edges
+
+
+def check_may(edges: Edges, operator: Operator, right: Right, *, environment: str | None) -> None:
+    """Returns where the operator may do it in that environment (None: no environment's matter).
+
+    Raises MissingRightError, which names the missing right.
+    """
+    check_right(
+        operator,
+        right,
+        environment=environment,
+        dev_environments=edges.rights.dev_environments,
+        prod_allowed=edges.rights.prod_allowed,
+    )
+
+
+def check_may_destroy(edges: Edges, operator: Operator, *, environment: str) -> None:
+    """As `check_may` for dispatching a destroy, which in prod a list of its own restricts too."""
+    check_may(edges, operator, Right.DISPATCH_REMOVAL, environment=environment)
+    check_right(
+        operator,
+        Right.DISPATCH_REMOVAL,
+        environment=environment,
+        dev_environments=edges.rights.dev_environments,
+        prod_allowed=edges.rights.destroy_prod_allowed,
+        allowed_by="TFPILOT_DESTROY_PROD_ALLOWED_USERS",
+    )
