@@ -22,7 +22,7 @@ from tfpilot.core.model import (
 )
 from tfpilot.core.request import LEGACY_RUNS, canonical_run, is_of_older_revision, revision_began
 
-_RUN_FIELDS: Final = {
+RUN_FIELDS: Final = {
     "run_id": "runId",
     "attempt": "attempt",
     "status": "status",
@@ -52,7 +52,7 @@ def run_changes(request: Request, kind: WorkflowKind, learned: RunFact) -> Itera
     if not _is_about_tracked_run(request, kind, learned):
         return
     fact = newest_run(request.runs.get(kind), replace(learned, url=learned.html_url or learned.url))
-    values = {name: _json_value(getattr(fact, attribute)) for attribute, name in _RUN_FIELDS.items()}
+    values = {name: _json_value(getattr(fact, attribute)) for attribute, name in RUN_FIELDS.items()}
     source = f"run {fact.run_id}, attempt {fact.attempt or 1}"
     yield from _field_changes(request.raw, canonical_run(kind), values, source)
     legacy = LEGACY_RUNS.get(kind)
@@ -60,7 +60,7 @@ def run_changes(request: Request, kind: WorkflowKind, learned: RunFact) -> Itera
         yield from _field_changes(request.raw, (legacy,), values, f"mirror of the {kind.value} fact")
     if kind in request.unresolved:
         path = ("github", "unresolved", kind.value)
-        yield from _change(request.raw, path, ABSENT, "GitHub answers for the run again")
+        yield from field_change(request.raw, path, ABSENT, "GitHub answers for the run again")
 
 
 def unresolved_changes(request: Request, kind: WorkflowKind, now: datetime) -> Iterator[FieldChange]:
@@ -69,7 +69,7 @@ def unresolved_changes(request: Request, kind: WorkflowKind, now: datetime) -> I
     if run is None or run.run_id is None or request.unresolved.get(kind) == run.run_id:
         return
     memo = {"runId": run.run_id, "at": format_time(now)}
-    yield from _change(request.raw, ("github", "unresolved", kind.value), memo, f"GitHub has no run {run.run_id}")
+    yield from field_change(request.raw, ("github", "unresolved", kind.value), memo, f"GitHub has no run {run.run_id}")
 
 
 def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
@@ -90,7 +90,7 @@ def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
         found = f"found by branch {pull.head_branch}"
         yield from _field_changes(request.raw, (), {"prNumber": pull.number, "prUrl": pull.url}, found)
     if pull.merged and pull.merge_commit_sha is not None:
-        yield from _change(request.raw, ("mergedSha",), pull.merge_commit_sha, f"merge of #{pull.number}")
+        yield from field_change(request.raw, ("mergedSha",), pull.merge_commit_sha, f"merge of #{pull.number}")
 
 
 def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact | None) -> Iterator[FieldChange]:
@@ -105,9 +105,11 @@ def approval_changes(request: Request, reviews: Iterable[Review], pull: PullFact
         values = {"state": review.state.upper(), "submittedAt": _json_value(review.submitted_at)}
         yield from _field_changes(request.raw, ("approval", "reviews", name), values, f"review by {login}")
     if verdict.approved != request.approval.approved:
-        yield from _change(request.raw, ("approval", "approved"), verdict.approved, verdict.reason)
+        yield from field_change(request.raw, ("approval", "approved"), verdict.approved, verdict.reason)
     if verdict.approvers != request.approval.approvers:
-        yield from _change(request.raw, ("approval", "approvers"), _approvers(request.raw, verdict), verdict.reason)
+        yield from field_change(
+            request.raw, ("approval", "approvers"), _approvers(request.raw, verdict), verdict.reason
+        )
 
 
 def _approvers(document: JsonObject, verdict: Verdict) -> list[object]:
@@ -190,7 +192,7 @@ def _timeline_changes(
         if (step, _number_in(link)) not in seen
     ]
     if added:
-        yield from _change(document, ("timeline",), [*known, *added], source)
+        yield from field_change(document, ("timeline",), [*known, *added], source)
 
 
 def _number_in(link: object) -> str:
@@ -202,10 +204,10 @@ def _field_changes(
     document: JsonObject, path: tuple[str, ...], values: Mapping[str, object], source: str
 ) -> Iterator[FieldChange]:
     for name, value in values.items():
-        yield from _change(document, (*path, name), value, source)
+        yield from field_change(document, (*path, name), value, source)
 
 
-def _change(document: JsonObject, path: tuple[str, ...], after: object, source: str) -> Iterator[FieldChange]:
+def field_change(document: JsonObject, path: tuple[str, ...], after: object, source: str) -> Iterator[FieldChange]:
     """The change, unless the field says the same already. What is not known is not written over nothing."""
     before = field_at(document, path)
     nothing_known = after is None and (before is ABSENT or before == "")
