@@ -1,13 +1,14 @@
 """Lists of the stand-in page, filter and end as GitHub's do."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from github.Repository import Repository
 
-from tfpilot.sandbox.github import World
+from tfpilot.sandbox.github import Lists, World
 
 Get = Callable[..., Any]
 
@@ -159,3 +160,54 @@ def test_a_pending_review_is_seen_by_its_author_alone(world: World, get: Get) ->
     world.add_review("acme/infra", 1, login="maya", state="PENDING")
     world.add_review("acme/infra", 1, login="noor", state="PENDING")
     assert [review["user"]["login"] for review in get("/pulls/1/reviews")] == ["maya"]
+
+
+class TestLateLists:
+    """Lists that are behind, and out of order within a second."""
+
+    def start(self, world: World, count: int) -> list[int]:
+        workflow = world.find_workflow(world.repo("acme/infra"), "plan.yml")
+        assert workflow is not None
+        return [world.dispatch(workflow, ref="main", inputs={}, actor="maya").id for _ in range(count)]
+
+    def test_a_dispatched_run_is_in_no_list_before_so_many_were_asked_for(self, world: World, get: Get) -> None:
+        world.lists = Lists(late_calls=2)
+        world.add_run("acme/infra", "plan.yml", run_id=1)
+        (late,) = self.start(world, 1)
+        assert [run_ids(get("/actions/workflows/plan.yml/runs")) for _ in range(3)] == [[1], [1], [late, 1]]
+
+    def test_a_dispatched_run_is_in_no_list_before_so_much_time_has_passed(
+        self, world: World, get: Get, clock: Any
+    ) -> None:
+        world.lists = Lists(late=timedelta(seconds=20))
+        (late,) = self.start(world, 1)
+        clock.advance(seconds=19)
+        assert run_ids(get("/actions/runs")) == []
+        clock.advance(seconds=1)
+        assert run_ids(get("/actions/runs")) == [late]
+
+    def test_a_run_that_is_in_no_list_yet_is_there_by_its_id(self, world: World, get: Get) -> None:
+        world.lists = Lists(late=timedelta(seconds=20))
+        (late,) = self.start(world, 1)
+        assert get(f"/actions/runs/{late}")["status"] == "queued"
+
+    def test_with_a_seed_a_later_run_may_be_seen_first(self, world: World, get: Get) -> None:
+        world.lists = Lists(late_calls=10, seed=4)
+        started = self.start(world, 8)
+        seen: list[int] = []
+        for _ in range(11):
+            seen += sorted(set(run_ids(get("/actions/runs"))) - set(seen))
+        assert sorted(seen) == started
+        assert seen != started
+
+    def test_with_a_seed_runs_of_one_second_come_in_any_order_but_later_ones_before_them(
+        self, world: World, get: Get, clock: Any
+    ) -> None:
+        world.lists = Lists(seed=4)
+        first = self.start(world, 6)
+        clock.advance(seconds=1)
+        second = self.start(world, 6)
+        listed = run_ids(get("/actions/runs"))
+        assert (set(listed[:6]), set(listed[6:])) == (set(second), set(first))
+        assert listed != sorted(listed, reverse=True)
+        assert run_ids(get("/actions/runs")) == listed

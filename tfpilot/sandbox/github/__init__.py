@@ -12,7 +12,10 @@
 REST from then on, and told to the hooks connected to it. It may be changed from any thread while it is served.
 `Fault` says how an answer goes wrong; `world.faults.add(Fault(FaultKind.STATUS, path="*/pulls/7", status=502))`.
 `Hook(world, sink, secret=...)` sends webhooks, `hook.drop = True` loses them; `posting_to(url)` is a sink that posts.
-`world.calls` is every REST call that arrived, `world.clear_calls()` forgets them.
+With `acts=True` GitHub does what it was asked, and only the answer is lost. `Lists` says how late lists of runs are,
+`add_workflow(..., concurrency="destroy-${{ inputs.environment }}")` which runs wait for each other.
+`world.calls` is every REST call that arrived, `world.clear_calls()` forgets them; `world.dispatches()` counts the POSTs
+that started a workflow, or should have, by workflow file and request id.
 
 Repositories are named `owner/name`; times are aware UTC, in whole seconds as GitHub's are.
 """
@@ -20,7 +23,7 @@ Repositories are named `owner/name`; times are aware UTC, in whole seconds as Gi
 from tfpilot.sandbox.github.faults import Fault, FaultKind
 from tfpilot.sandbox.github.hooks import Delivery, Hook, posting_to
 from tfpilot.sandbox.github.server import StandIn, serve
-from tfpilot.sandbox.github.state import Call, Job, Pace, Pull, Repo, Review, Run, RunDetails, User, Workflow
+from tfpilot.sandbox.github.state import Call, Job, Lists, Pace, Pull, Repo, Review, Run, RunDetails, User, Workflow
 from tfpilot.sandbox.github.world import Change, World
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "FaultKind",
     "Hook",
     "Job",
+    "Lists",
     "Pace",
     "Pull",
     "Repo",

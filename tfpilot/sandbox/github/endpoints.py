@@ -96,12 +96,12 @@ def get_workflow(world: World, asked: Asked) -> Reply:
 
 
 def list_runs(world: World, asked: Asked) -> Reply:
-    return _runs_reply(world.runs(_repo(world, asked)), asked)
+    return _runs_reply(world.list_runs(_repo(world, asked)), asked)
 
 
 def list_workflow_runs(world: World, asked: Asked) -> Reply:
     workflow = _workflow(world, asked)
-    return _runs_reply([run for run in world.runs(_repo(world, asked)) if run.workflow_id == workflow.id], asked)
+    return _runs_reply([run for run in world.list_runs(_repo(world, asked)) if run.workflow_id == workflow.id], asked)
 
 
 def get_run(world: World, asked: Asked) -> Reply:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import HTTPConnection
@@ -29,23 +32,25 @@ class Misbehaviour:
         if scope["type"] != "http" or scope["path"].startswith(TOOLS):
             await self._app(scope, receive, send)
             return
-        login = self._record(scope)
+        call = self._call(scope)
+        if call.is_dispatch:
+            body, receive = await _read_ahead(receive)
+            call = replace(call, inputs=_inputs_in(body))
+        self._world.record_call(call)
         fault = self._world.faults.take(scope["method"], scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
             return
         try:
-            await self._go_wrong(fault, login, scope, receive, send)
+            await self._go_wrong(fault, call.login or "", scope, receive, send)
         except asyncio.CancelledError:
             # The server stops. The caller is cut off, not told of an error that nobody had.
             await _cut_off(scope, receive)
 
-    def _record(self, scope: Scope) -> str:
+    def _call(self, scope: Scope) -> Call:
         caller = find_caller(self._world, HTTPConnection(scope))
-        login = caller.login if caller else None
         query = scope["query_string"].decode("latin-1")
-        self._world.record_call(Call(scope["method"], scope["path"], query, self._world.now(), login))
-        return login or ""
+        return Call(scope["method"], scope["path"], query, self._world.now(), caller.login if caller else None)
 
     async def _go_wrong(self, fault: Fault, login: str, scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(fault.delay_s)
@@ -70,6 +75,32 @@ class Misbehaviour:
         start, *parts = sent
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
         return Response(b"".join(part["body"] for part in parts), status_code=start["status"], headers=headers)
+
+
+async def _read_ahead(receive: Receive) -> tuple[bytes, Receive]:
+    """The whole body, and a `receive` that still has it to give. What follows the body comes from the first one."""
+    parts, is_over = [], False
+    while not is_over:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        is_over = not message.get("more_body", False)
+    body = b"".join(parts)
+    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return given.pop() if given else await receive()
+
+    return body, again
+
+
+def _inputs_in(body: bytes) -> Mapping[str, object]:
+    """The inputs that a dispatch carries, none where its body is not what it should be."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return {}
+    inputs = parsed.get("inputs") if isinstance(parsed, dict) else None
+    return inputs if isinstance(inputs, dict) else {}
 
 
 def _dripping(send: Send, delay_s: float) -> Send:

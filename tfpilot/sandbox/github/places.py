@@ -87,11 +87,16 @@ class Places:
         except LookupError:
             return None
 
-    def add_workflow(self, full_name: str, file: str, *, name: str = "", run_name: str = "") -> Workflow:
-        """A workflow file; `run_name` is what it says about the titles of its dispatched runs."""
+    def add_workflow(
+        self, full_name: str, file: str, *, name: str = "", run_name: str = "", concurrency: str = ""
+    ) -> Workflow:
+        """A workflow file; `run_name` and `concurrency` are what it says about the titles of its dispatched runs and
+        about the group in which they wait for each other: `destroy-${{ inputs.environment }}`."""
         with self._lock:
             repo = self.repo(full_name)
-            workflow = Workflow(next(self._ids["workflow"]), repo.id, file, name or file, run_name, repo.created_at)
+            workflow = Workflow(
+                next(self._ids["workflow"]), repo.id, file, name or file, run_name, repo.created_at, concurrency
+            )
             self._workflows[workflow.id] = workflow
             return workflow
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+PENDING = "pending"
+"""Behind another run of its concurrency group."""
 QUEUED = "queued"
 IN_PROGRESS = "in_progress"
 COMPLETED = "completed"
@@ -51,7 +54,10 @@ class Repo:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow file. `run_name` titles its dispatched runs, `${{ inputs.X }}` filled in; empty: they bear `name`."""
+    """A workflow file. `run_name` titles its dispatched runs, `${{ inputs.X }}` filled in; empty: they bear `name`.
+
+    `concurrency` names the group of its runs in the same way; empty: they run whenever they are started.
+    """
 
     id: int
     repo_id: int
@@ -59,6 +65,7 @@ class Workflow:
     name: str
     run_name: str
     created_at: datetime
+    concurrency: str = ""
 
     @property
     def path(self) -> str:
@@ -127,7 +134,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workflow run with all its attempts, oldest first. Nobody can see it before `visible_at`."""
+    """A workflow run with all its attempts, oldest first. Nobody can see it before `visible_at`.
+
+    `group`: its concurrency group within the repository. `lists_before`: how many lists of runs had been asked for in
+    the repository when it was made.
+    """
 
     id: int
     repo_id: int
@@ -142,6 +153,8 @@ class Run:
     visible_at: datetime
     attempts: tuple[Attempt, ...]
     is_dispatched: bool = False
+    group: str = ""
+    lists_before: int = 0
 
     @property
     def latest(self) -> Attempt:
@@ -182,13 +195,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One REST call as it arrived. `login` is None where its token is nobody's."""
+    """One REST call as it arrived. `login` is None where its token is nobody's. `inputs`: those of a dispatch."""
 
     method: str
     path: str
     query: str
     at: datetime
     login: str | None
+    inputs: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_dispatch(self) -> bool:
+        """Whether the call asks for a workflow to be started."""
+        return self.method == "POST" and self.path.endswith("/dispatches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +216,17 @@ class Pace:
 
     queued: timedelta = timedelta(seconds=3)
     running: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """How far lists of runs are behind and out of order; what is asked for by its id is always there.
+
+    A dispatched run is in no list until `late` has passed and `late_calls` lists of its repository were asked for. With
+    a `seed` each run is late by a part of that which is its own, and runs of the same second come in any order, the
+    same for the same seed.
+    """
+
+    late: timedelta = timedelta(0)
+    late_calls: int = 0
+    seed: int | None = None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tfpilot.sandbox.github.faults import FaultBook
+from tfpilot.sandbox.github.groups import entered, let_in
+from tfpilot.sandbox.github.lateness import listed
 from tfpilot.sandbox.github.places import Clock, Places, utc_now
 from tfpilot.sandbox.github.quota import Quota
 from tfpilot.sandbox.github.state import (
@@ -21,6 +24,7 @@ from tfpilot.sandbox.github.state import (
     Attempt,
     Call,
     Job,
+    Lists,
     Pace,
     Pull,
     Repo,
@@ -51,7 +55,8 @@ class World(Places):
 
     Methods that name a thing nobody added raise LookupError; `find_…` answer None. `at` is when something happened,
     by default now. `run_details` and `dispatch_delay` say how dispatches are answered and after how long their run can
-    be seen. With a `pace`, dispatched runs and re-runs finish by themselves as calls come in.
+    be seen; `lists`, how late and out of order lists of runs are. With a `pace`, dispatched runs and re-runs finish by
+    themselves as calls come in; `step` moves them on by hand.
     """
 
     def __init__(
@@ -61,11 +66,13 @@ class World(Places):
         rate_limit: int = 5000,
         run_details: RunDetails = RunDetails.SUPPORTED,
         dispatch_delay: timedelta = timedelta(0),
+        lists: Lists | None = None,
         pace: Pace | None = None,
     ) -> None:
         super().__init__(clock=clock)
         self.run_details = run_details
         self.dispatch_delay = dispatch_delay
+        self.lists = lists or Lists()
         self.pace = pace
         self.faults = FaultBook()
         self.quota = Quota(rate_limit, clock=self.now)
@@ -76,6 +83,7 @@ class World(Places):
         self._reviews: dict[int, Review] = {}
         self._runs: dict[int, Run] = {}
         self._jobs: dict[int, Job] = {}
+        self._lists_asked: Counter[int] = Counter()
 
     def subscribe(self, listener: Listener) -> None:
         """Every change from now on is told to `listener`, in the thread that made it."""
@@ -202,8 +210,12 @@ class World(Places):
         updated_at: datetime | None = None,
         visible_at: datetime | None = None,
         is_dispatched: bool = False,
+        inputs: Mapping[str, object] | None = None,
     ) -> Run:
-        """A run of a workflow file, created `at`. A conclusion means that it is completed."""
+        """A run of a workflow file, created `at`. A conclusion means that it is completed.
+
+        Where its workflow has a concurrency group, a queued one waits behind another, and a third pushes it out.
+        """
         at = at or self.now()
         with self._lock:
             repo = self.repo(full_name)
@@ -226,11 +238,13 @@ class World(Places):
                     Attempt(1, _status(status, conclusion), conclusion, actor, started_at or at, updated_at or at),
                 ),
                 is_dispatched=is_dispatched,
+                group=_filled_in(workflow.concurrency, inputs or {}),
+                lists_before=self._lists_asked[repo.id],
             )
             if run.id in self._runs:
                 raise ValueError(f"run {run.id} exists already")
-            self._runs[run.id] = run
-        return self._tell("workflow_run", "requested", run, actor)
+            run, *pushed_out = self._keep(entered(run, self._runs.values(), at))
+        return self._tell_started(run, pushed_out, actor)
 
     def update_run(
         self, run_id: int, *, status: str = COMPLETED, conclusion: str | None = None, at: datetime | None = None
@@ -238,16 +252,18 @@ class World(Places):
         """The run with its latest attempt in another state; `updated_at` moves."""
         with self._lock:
             state = _status(status, conclusion)
-            run = self._runs[run_id].updated(at or self.now(), status=state, conclusion=conclusion)
-            self._runs[run_id] = run
+            at = at or self.now()
+            run = self._runs[run_id].updated(at, status=state, conclusion=conclusion)
+            self._keep([run, *let_in(run, self._runs.values(), at)])
         return self._tell("workflow_run", _run_action(run), run, run.actor)
 
     def rerun(self, run_id: int, *, actor: str = "octocat", at: datetime | None = None) -> Run:
         """The run, queued once more as its next attempt."""
         with self._lock:
-            run = self._runs[run_id].started_again(at or self.now(), actor=actor)
-            self._runs[run_id] = run
-        return self._tell("workflow_run", "requested", run, actor)
+            at = at or self.now()
+            again = self._runs[run_id].started_again(at, actor=actor)
+            run, *pushed_out = self._keep(entered(again, self._runs.values(), at))
+        return self._tell_started(run, pushed_out, actor)
 
     def delete_run(self, run_id: int) -> None:
         """The run is gone, as after its retention."""
@@ -265,6 +281,7 @@ class World(Places):
             actor=actor,
             visible_at=self.now() + self.dispatch_delay,
             is_dispatched=True,
+            inputs=inputs,
         )
 
     def run(self, run_id: int) -> Run:
@@ -283,6 +300,13 @@ class World(Places):
         with self._lock:
             seen = [run for run in self._runs.values() if run.repo_id == repo.id and run.visible_at <= now]
         return tuple(sorted(seen, key=lambda run: (run.created_at, run.id), reverse=True))
+
+    def list_runs(self, repo: Repo) -> tuple[Run, ...]:
+        """The runs that a list shows which is asked for now, and counted: as `runs`, but as late and out of order as
+        `lists` says."""
+        with self._lock:
+            self._lists_asked[repo.id] += 1
+            return listed(self.runs(repo), self.lists, now=self.now(), asked=self._lists_asked[repo.id])
 
     def add_job(
         self,
@@ -323,12 +347,22 @@ class World(Places):
         if self.pace is None or not self._pacing.acquire(blocking=False):
             return
         try:
-            with self._lock:
-                moving = [run for run in self._runs.values() if run.is_dispatched or len(run.attempts) > 1]
-            for run in moving:
-                self._move_on(run, now, self.pace)
+            moved = self._moving()
+            while moved:  # a run that is over lets in another, whose time may have come too
+                moved = [run for run in self._moving() if self._move_on(run, now, self.pace)]
         finally:
             self._pacing.release()
+
+    def step(self, *, conclusion: str = "success", at: datetime | None = None) -> tuple[Run, ...]:
+        """Every dispatched run and re-run that goes on, one step further: from queued to in progress, from there to the
+        conclusion. What waits in a concurrency group is queued once the way is free, and moves with the next step."""
+        going = self._moving()
+        return tuple(
+            self.update_run(run.id, status=IN_PROGRESS, at=at)
+            if run.latest.status == QUEUED
+            else self.update_run(run.id, conclusion=conclusion, at=at)
+            for run in going
+        )
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -339,6 +373,15 @@ class World(Places):
     def record_call(self, call: Call) -> None:
         with self._lock:
             self._calls.append(call)
+
+    def dispatches(self) -> Counter[tuple[str, str]]:
+        """How many POSTs arrived that dispatch a workflow, by its file and the input `request_id`; those that were
+        refused, or that a fault met, included."""
+        return Counter(
+            (self._file_of(call.path.split("/")[-2]), str(call.inputs.get("request_id", "")))
+            for call in self.calls
+            if call.is_dispatch
+        )
 
     def clear_calls(self) -> None:
         with self._lock:
@@ -352,15 +395,42 @@ class World(Places):
             self._pulls[pull.repo_id, number] = pull
         return self._tell("pull_request", action, pull, sender)
 
-    def _move_on(self, run: Run, now: datetime, pace: Pace) -> None:
+    def _keep(self, runs: Iterable[Run]) -> tuple[Run, ...]:
+        kept = tuple(runs)
+        self._runs.update({run.id: run for run in kept})
+        return kept
+
+    def _moving(self) -> list[Run]:
+        """The runs that go on by themselves now, as they are."""
+        with self._lock:
+            return [
+                run
+                for run in self._runs.values()
+                if run.latest.status in {QUEUED, IN_PROGRESS} and (run.is_dispatched or len(run.attempts) > 1)
+            ]
+
+    def _move_on(self, run: Run, now: datetime, pace: Pace) -> bool:
+        """Whether the run is somewhere else now."""
         attempt = run.latest
-        begins = attempt.started_at + pace.queued
-        ends = begins + pace.running
+        begins, ends = attempt.updated_at + pace.queued, attempt.updated_at + pace.running
         if attempt.status == QUEUED and now >= begins:
             self.update_run(run.id, status=IN_PROGRESS, at=begins)
-        if attempt.status in {QUEUED, IN_PROGRESS} and now >= ends:
+            return True
+        if attempt.status == IN_PROGRESS and now >= ends:
             self.update_run(run.id, conclusion="success", at=ends)
             self.add_job(run.id, conclusion="success")
+            return True
+        return False
+
+    def _file_of(self, workflow: str) -> str:
+        """The file of a workflow that an address names by its file or its id."""
+        with self._lock:
+            return next((known.file for known in self._workflows.values() if str(known.id) == workflow), workflow)
+
+    def _tell_started(self, run: Run, pushed_out: Iterable[Run], actor: str) -> Run:
+        for other in pushed_out:
+            self._tell("workflow_run", "completed", other, other.actor)
+        return self._tell("workflow_run", "requested", run, actor)
 
     def _tell(self, event: str, action: str, subject: Subject, sender: str) -> Subject:
         for listener in self._listeners:
