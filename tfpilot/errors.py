@@ -22,6 +22,14 @@ class MalformedIdError(TfPilotError):
     """What was given as an id cannot be one."""
 
 
+class MalformedDeliveryError(TfPilotError):
+    """A webhook delivery lacks what every delivery has, or is no JSON."""
+
+
+class OversizedError(TfPilotError):
+    """Somebody sent more than we take."""
+
+
 class NotFoundError(TfPilotError):
     """The thing asked for does not exist, and storage said so."""
 

@@ -47,9 +47,14 @@ _OF_ONE_PULL: Final = ("mergedAt", "mergeCommitSha", "headSha", "createdAt", "up
 _CLEANUP_FIELDS: Final = {"number": "number", "url": "url", "merged": "merged", "head_branch": "headBranch"}
 
 
-def run_changes(request: Request, kind: WorkflowKind, learned: RunFact) -> Iterator[FieldChange]:
-    """The changes by what GitHub says of the run that the document tracks; none where it is about another run."""
-    if not _is_about_tracked_run(request, kind, learned):
+def run_changes(
+    request: Request, kind: WorkflowKind, learned: RunFact, *, replacing: bool = False
+) -> Iterator[FieldChange]:
+    """The changes by what GitHub says of the run that the document tracks; none where it is about another run.
+
+    `replacing`: the guard of SPEC §6 has found a newer run that takes the place of the tracked one.
+    """
+    if not replacing and not _is_about_tracked_run(request, kind, learned):
         return
     fact = newest_run(request.runs.get(kind), replace(learned, url=learned.html_url or learned.url))
     values = {name: _json_value(getattr(fact, attribute)) for attribute, name in RUN_FIELDS.items()}
@@ -73,14 +78,29 @@ def unresolved_changes(request: Request, kind: WorkflowKind, now: datetime) -> I
 
 
 def pull_changes(request: Request, learned: PullFact) -> Iterator[FieldChange]:
-    """The changes by what GitHub says of the request's pull request; none where it is about another one."""
+    """The changes by what GitHub says of the request's pull request; none where it is about another one, or older than
+    what is stored. What changes anything also says when, so that an older event that comes later is known as such."""
     if learned.number is None or request.pr_number not in (None, learned.number):
         return
     stored = join_pulls(fact for fact in request.stored_pulls.values() if fact.number in (None, learned.number))
+    if is_outdated_pull(stored, learned):
+        return
     pull = _newest_pull(stored, learned)
+    order = {"updatedAt": _json_value(pull.updated_at)} if any(_pull_changes(request, pull, {})) else {}
+    yield from _pull_changes(request, pull, order)
+
+
+def is_outdated_pull(stored: PullFact | None, learned: PullFact) -> bool:
+    """Whether GitHub said it before what is stored. A merge that is not stored yet is news, however old."""
+    if stored is None or stored.updated_at is None or learned.updated_at is None:
+        return False
+    return learned.updated_at < stored.updated_at and not (learned.merged and not stored.merged)
+
+
+def _pull_changes(request: Request, pull: PullFact, order: Mapping[str, object]) -> Iterator[FieldChange]:
     source = f"pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _PULL_FIELDS.items()}
-    canonical = values | {"createdAt": _json_value(pull.created_at)}
+    canonical = {**values, "createdAt": _json_value(pull.created_at), **order}
     yield from _place_changes(request.raw, ("github", "pr"), canonical, source)
     yield from _place_changes(request.raw, ("pr",), values, "mirror of the PR fact")
     if isinstance(request.raw.get("pullRequest"), dict):
@@ -125,11 +145,15 @@ def cleanup_pull_changes(request: Request, learned: PullFact, now: datetime) -> 
         return
     stored = request.cleanup_pull
     same = stored is not None and stored.number in (None, learned.number)
+    if same and is_outdated_pull(stored, learned):
+        return
     pull = _newest_pull(stored if same else None, learned)
     source = f"cleanup pull request #{pull.number}"
     values = {name: _json_value(getattr(pull, attribute)) for attribute, name in _CLEANUP_FIELDS.items()}
     values |= {"merged": bool(pull.merged), "status": "open" if pull.is_open else "closed"}
-    yield from _place_changes(request.raw, ("cleanupPr",), values, source)
+    is_news = any(_place_changes(request.raw, ("cleanupPr",), values, source))
+    order = {"updatedAt": _json_value(pull.updated_at)} if is_news else {}
+    yield from _place_changes(request.raw, ("cleanupPr",), {**values, **order}, source)
     merged_step = [("Cleanup PR merged", pull.merged_at)] if pull.merged else []
     steps = [("Cleanup PR opened", pull.created_at), *merged_step]
     yield from _timeline_changes(request.raw, steps, pull.url or "", now, source)
@@ -156,11 +180,13 @@ def _newest_pull(stored: PullFact | None, learned: PullFact) -> PullFact:
         learned,
         url=learned.url or stored.url,
         open=stored.open if learned.open is None else learned.open,
+        merged=stored.merged if learned.merged is None else learned.merged,
         merged_at=learned.merged_at or stored.merged_at,
         merge_commit_sha=learned.merge_commit_sha or stored.merge_commit_sha,
         head_sha=learned.head_sha or stored.head_sha,
         head_branch=learned.head_branch or stored.head_branch,
         created_at=learned.created_at or stored.created_at,
+        updated_at=max(filter(None, (learned.updated_at, stored.updated_at)), default=None),
     )
     return replace(filled, merged=True, open=False) if stored.merged and not learned.merged else filled
 
