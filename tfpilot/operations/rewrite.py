@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tfpilot.core.changes import find_obstacle
+from tfpilot.core.document import check_request_id
 from tfpilot.core.model import FieldChange, Request, Stored
 from tfpilot.core.repair import next_version
 from tfpilot.core.request import parse_request
@@ -41,6 +42,11 @@ def read_active(edges: Edges, request_id: str) -> Stored:
             f"{request_id} is archived: it has a copy in history/ and no active document",
             "Read it on its page; nothing writes an archived request.",
         ) from missing
+
+
+def read_request(edges: Edges, request_id: str) -> Request:
+    """The active request. Raises MalformedIdError, else as `read_active`."""
+    return parse_request(read_active(edges, check_request_id(request_id)).document)
 
 
 def rewrite(edges: Edges, request_id: str, decide: Decide) -> Rewritten:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfpilot.core.model import Operator
+from tfpilot.core.model import Operator, Request, WorkflowKind
 from tfpilot.core.roles import Right, check_right
 from tfpilot.edges import Edges
 
@@ -21,8 +21,17 @@ def check_may(edges: Edges, operator: Operator, right: Right, *, environment: st
     )
 
 
-def check_may_destroy(edges: Edges, operator: Operator, *, environment: str) -> None:
-    """As `check_may` for dispatching a destroy, which in prod a list of its own restricts too."""
+def check_may_dispatch(edges: Edges, request: Request, kind: WorkflowKind, *, operator: Operator) -> None:
+    """Returns where the operator may dispatch that kind for the request. Raises MissingRightError."""
+    if kind is WorkflowKind.DESTROY:
+        _check_may_destroy(edges, operator, environment=request.environment)
+        return
+    right = Right.DISPATCH_REMOVAL if kind is WorkflowKind.CLEANUP else Right.DISPATCH
+    check_may(edges, operator, right, environment=request.environment)
+
+
+def _check_may_destroy(edges: Edges, operator: Operator, *, environment: str) -> None:
+    """As `check_may`; in prod a list of its own restricts who may destroy."""
     check_may(edges, operator, Right.DISPATCH_REMOVAL, environment=environment)
     check_right(
         operator,

@@ -1,0 +1,148 @@
+"""Writing the intent of a dispatch before GitHub is asked, and taking it back where GitHub refused (SPEC §6)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, Eligibility, order_for
+from tfpilot.core.document import apply_changes
+from tfpilot.core.intents import error_changes, intent_changes, take_back_changes
+from tfpilot.core.model import (
+    DispatchRecord,
+    DispatchState,
+    FieldChange,
+    Operator,
+    Request,
+    Stored,
+    StoredDispatch,
+    WorkflowKind,
+)
+from tfpilot.core.repair import next_version
+from tfpilot.core.request import parse_request
+from tfpilot.edges import Edges
+from tfpilot.errors import ConflictError, RefusedError
+from tfpilot.operations.discovery import settle_record
+from tfpilot.operations.history import note_event
+from tfpilot.operations.request_lock import HeldLock
+from tfpilot.operations.rewrite import MAX_TRIES, check_unobstructed, read_active, rewrite
+
+Recheck = Callable[[Request], Eligibility]
+"""Whether the request as it stands now may be dispatched."""
+
+
+def check_eligible(request: Request, fit: Eligibility) -> None:
+    if fit.refusal is not None:
+        raise RefusedError(
+            f"No {fit.kind.value} was dispatched for {request.id}: {fit.refusal}",
+            "Repair the request first where GitHub may know better.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A dispatch before its intent is stored. `ahead`: how far GitHub's clock is ahead of ours."""
+
+    request_id: str
+    kind: WorkflowKind
+    operator: Operator
+    recheck: Recheck
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A stored intent, and what GitHub is going to be asked."""
+
+    record: DispatchRecord
+    order: DispatchOrder
+    request: Request
+
+
+def write_intent(edges: Edges, draft: Draft, lock: HeldLock) -> Intent:
+    """Stores our record and then the document. An intent that did not come to be leaves a refused record."""
+    nonce = secrets.token_hex(8)
+    kept: StoredDispatch | None = None
+    for _ in range(MAX_TRIES):
+        stored = read_active(edges, draft.request_id)
+        try:
+            intent, changes = _plan_intent(edges, draft, stored, nonce=nonce, lock=lock)
+        except RefusedError as refusal:
+            settle_record(
+                edges, kept.record if kept else None, state=DispatchState.REFUSED, settled_by="", detail=refusal.message
+            )
+            raise
+        if kept is None:
+            kept = edges.dispatches.add(intent.record)
+        else:
+            kept = edges.dispatches.put(intent.record, if_match=kept.etag)
+        document = next_version(stored.document, changes, edges.clock())
+        try:
+            etag = edges.documents.put(draft.request_id, document, if_match=stored.etag)
+        except ConflictError:
+            continue
+        edges.snapshots.note(draft.request_id, Stored(document, etag))
+        return replace(intent, request=parse_request(document))
+    settle_record(
+        edges, kept.record if kept else None, state=DispatchState.REFUSED, settled_by="", detail="others wrote first"
+    )
+    raise ConflictError(
+        f"Other writers changed {draft.request_id} {MAX_TRIES} times meanwhile. Nothing was dispatched.",
+        "Try again in a moment.",
+    )
+
+
+def _plan_intent(
+    edges: Edges, draft: Draft, stored: Stored, *, nonce: str, lock: HeldLock
+) -> tuple[Intent, tuple[FieldChange, ...]]:
+    request = parse_request(stored.document)
+    lock.check_held(request)
+    check_eligible(request, draft.recheck(request))
+    order = order_for(
+        request,
+        draft.kind,
+        workflow_files=edges.rules.workflow_files,
+        base_branch=edges.rules.base_branch,
+        dry_run_kinds=edges.rules.dry_run_kinds,
+        is_prod=request.environment not in edges.rights.dev_environments,
+    )
+    at = _whole_milliseconds(edges.clock() + draft.ahead)
+    destroy = request.runs.get(WorkflowKind.DESTROY)
+    changes = intent_changes(request, draft.kind, at, destroy_run_id=destroy.run_id if destroy else None)
+    check_unobstructed(request, changes)
+    record = DispatchRecord(
+        request_id=request.id,
+        nonce=nonce,
+        kind=draft.kind,
+        repo=order.repo,
+        workflow_file=order.workflow_file,
+        ref=order.ref,
+        inputs=order.inputs,
+        operator=draft.operator.login,
+        triggered_at=at,
+        replaced=changes,
+    )
+    return Intent(record, order, request), changes
+
+
+def take_back(edges: Edges, intent: Intent, answer: DispatchAnswer, *, operator: Operator) -> None:
+    """Puts back what the intent replaced; a cleanup keeps why it was refused."""
+    record = intent.record
+
+    def decide(current: Request) -> tuple[FieldChange, ...]:
+        back = take_back_changes(current.raw, record)
+        if record.kind is not WorkflowKind.CLEANUP:
+            return back
+        return (*back, *error_changes(apply_changes(current.raw, back), answer.detail))
+
+    rewrite(edges, record.request_id, decide)
+    settle_record(edges, record, state=DispatchState.REFUSED, settled_by="github", detail=answer.detail)
+    event = f"{record.kind.value}_dispatch_refused"
+    note_event(edges, record.request_id, event, operator=operator, data={"detail": answer.detail})
+
+
+def _whole_milliseconds(at: datetime) -> datetime:
+    """What the document can hold of an instant."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
