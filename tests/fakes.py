@@ -14,16 +14,32 @@ from typing import Any
 from tests.builders import NOW
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Fetched
+from tfpilot.adapters.deliveries import S3Deliveries
 from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
+from tfpilot.adapters.index_cache import index_object
+from tfpilot.adapters.index_journal import S3IndexJournal
+from tfpilot.adapters.index_marks import S3IndexMarks
+from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
 from tfpilot.adapters.memos import S3CheckedMemos
+from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, bare_etag, check_size
 from tfpilot.adapters.snapshot_rows import merge, row_of
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
+from tfpilot.core.index_listing import (
+    NO_LISTING,
+    EntryVersion,
+    IndexKeys,
+    IndexListing,
+    IndexObject,
+    VersionHistory,
+    find_place,
+    is_folder,
+)
 from tfpilot.core.model import (
     FactsQuery,
     GitHubFacts,
@@ -36,6 +52,7 @@ from tfpilot.core.model import (
     WorkflowKind,
     WorkflowRun,
 )
+from tfpilot.core.run_index import MAX_ENTRY_BYTES, PREFIX
 from tfpilot.edges import Edges, GitHubRules, HealthCheck, Myself, Rights
 from tfpilot.errors import ConflictError, GitHubError, NotFoundError, SignatureError, StorageError
 
@@ -89,9 +106,7 @@ class MemoryBucket:
 
     def put(self, key: str, content: bytes, *, if_match: str | None) -> str:
         self._check_reachable()
-        if self.interfere is not None:
-            interfere, self.interfere = self.interfere, None
-            interfere()
+        self._let_others_come_between(is_conditional=True)
         with self._lock:
             stored = self._objects.get(key)
             if (if_match and bare_etag(if_match)) != (stored and etag_of(stored[0])):
@@ -113,12 +128,26 @@ class MemoryBucket:
         self._objects[key] = (content, self._clock())
         return etag_of(content)
 
-    def delete(self, key: str) -> None:
-        del self._objects[key]
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Removes an object: that version of it, or with None whatever is there, as somebody else would."""
+        self._check_reachable()
+        self._let_others_come_between(is_conditional=if_match is not None)
+        with self._lock:
+            stored = self._objects.get(key)
+            if if_match is not None and bare_etag(if_match) != (stored and etag_of(stored[0])):
+                raise ConflictError(f"{key} was changed by somebody else meanwhile", "Read it again.")
+            del self._objects[key]
+            if if_match is not None:
+                self.writes.append(key)
 
     def contents(self) -> dict[str, bytes]:
         """Everything that is stored, by key."""
         return {key: content for key, (content, _) in self._objects.items()}
+
+    def _let_others_come_between(self, *, is_conditional: bool) -> None:
+        if is_conditional and self.interfere is not None:
+            interfere, self.interfere = self.interfere, None
+            interfere()
 
     def _check_reachable(self) -> None:
         if self.outage is not None:
@@ -184,6 +213,94 @@ class MemorySnapshots:
         rows = merge(self._rows)
         number = self._snapshot.number + (rows != self._snapshot.rows)
         self._snapshot = Snapshot(rows, read_at, number)
+
+
+class MemoryIndexListings:
+    """Listings of the run index of a bucket in memory."""
+
+    def __init__(self, bucket: MemoryBucket, *, clock: Clock) -> None:
+        self._bucket = bucket
+        self._bulk = MemoryBulk(bucket)
+        self._clock = clock
+        self._listing = NO_LISTING
+        self._listed: dict[str, Listed] = {}
+        self._read: dict[tuple[str, str], IndexObject] = {}
+        self._bodies_read_at: datetime | None = None
+
+    def current(self) -> IndexListing:
+        return self._listing
+
+    def refresh(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
+        read_at = self._listing.read_at
+        if older_than and read_at is not None and self._clock() - read_at <= older_than:
+            return self._listing
+        try:
+            listed = {key: each for key, each in self._bucket.list_all(PREFIX).items() if not is_folder(key)}
+        except StorageError as error:
+            return self._failed(error)
+        number = self._listing.number + (listed != self._listed)
+        self._listed = listed
+        places = {key: find_place(key) for key in listed}
+        keys = IndexKeys(
+            (*place, int(listed[key].modified.timestamp())) for key, place in places.items() if place is not None
+        )
+        odd = tuple(sorted(key for key, place in places.items() if place is None))
+        now = self._clock()
+        self._listing = IndexListing(keys, odd, keys.ages(now), 0, now, number)
+        return self._with_unread()
+
+    def refresh_with_bodies(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
+        read_at = self._bodies_read_at
+        if older_than and read_at is not None and self._clock() - read_at <= older_than:
+            return self._listing
+        if self.refresh().error is None:
+            try:
+                self.read(list(self._listed))
+            except StorageError as error:
+                return self._failed(error)
+            self._bodies_read_at = self._listing.read_at
+        return self._listing
+
+    def objects(self) -> Iterator[IndexObject]:
+        known = ((each.key, each.etag) for _, each in sorted(self._listed.items()))
+        return (self._read[each] for each in known if each in self._read)
+
+    def read(self, keys: Sequence[str]) -> Mapping[str, IndexObject]:
+        wanted = [self._listed[key] for key in keys if key in self._listed]
+        new = [each for each in wanted if (each.key, each.etag) not in self._read]
+        fetched = {each.listed.key: each for each in self._bulk.read_all(new, limit_bytes=MAX_ENTRY_BYTES)}
+        for each in fetched.values():
+            self._listed[each.listed.key] = each.listed
+            self._read[each.listed.key, each.listed.etag] = index_object(each)
+        for each in new:
+            if each.key not in fetched:
+                del self._listed[each.key]
+        self._with_unread()
+        listed = [self._listed[each.key] for each in wanted if each.key in self._listed]
+        return {each.key: self._read[each.key, each.etag] for each in listed}
+
+    def progress(self) -> tuple[int, int] | None:
+        return None
+
+    def _with_unread(self) -> IndexListing:
+        missing = sum((each.key, each.etag) not in self._read for each in self._listed.values())
+        self._listing = replace(self._listing, bodies_missing=missing)
+        return self._listing
+
+    def _failed(self, error: StorageError) -> IndexListing:
+        self._listing = replace(self._listing, error=f"{error.message}. {error.hint}", tried_at=self._clock())
+        return self._listing
+
+
+class MemoryIndexObjects(S3IndexObjects):
+    """Objects of the run index in memory; `versions` are the earlier ones that a test wants to have been there."""
+
+    def __init__(self, bucket: Any) -> None:
+        super().__init__(bucket)
+        self.versions: dict[str, tuple[EntryVersion, ...]] = {}
+
+    def history(self) -> VersionHistory:
+        return VersionHistory(bool(self.versions), self.versions)
 
 
 class FakeGitHub:
@@ -290,6 +407,8 @@ class InMemory:
         self.bucket = MemoryBucket(self.clock)
         self.workflows = FakeWorkflows(self.clock)
         self.snapshots = MemorySnapshots(self.bucket, clock=self.clock, thresholds=self.thresholds)
+        self.index_listings = MemoryIndexListings(self.bucket, clock=self.clock)
+        self.index_objects = MemoryIndexObjects(self.bucket)
 
     @property
     def edges(self) -> Edges:
@@ -299,7 +418,13 @@ class InMemory:
             github=self.github,
             workflows=self.workflows,
             run_index=S3RunIndex(self.bucket),
+            index_listings=self.index_listings,
+            index_objects=self.index_objects,
+            index_journal=S3IndexJournal(self.bucket, MemoryBulk(self.bucket)),
+            index_marks=S3IndexMarks(self.bucket, MemoryBulk(self.bucket)),
             dispatches=S3Dispatches(self.bucket, MemoryBulk(self.bucket)),
+            deliveries=S3Deliveries(self.bucket, MemoryBulk(self.bucket)),
+            pull_index=S3PullIndex(self.bucket),
             checked=S3CheckedMemos(self.bucket),
             backoffs=S3Backoffs(self.bucket),
             events=S3Events(self.bucket, MemoryBulk(self.bucket)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tfpilot.core.delivery import HandledDelivery, KeptDelivery, Place, SeenDelivery, StoredDelivery
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
+from tfpilot.core.index_fixes import FixRecord, FixStep, IndexMark
+from tfpilot.core.index_listing import IndexListing, IndexObject, VersionHistory
 from tfpilot.core.model import (
     Checked,
     Claim,
@@ -119,6 +122,88 @@ class RunIndex(Protocol):
         """Creates the entry unless the run has an owner: of two who claim it, one gets it. Raises StorageError."""
 
 
+class IndexListings(Protocol):
+    """The whole run index at a glance, from a local cache. Listing reads no object; each is read once per version."""
+
+    def current(self) -> IndexListing:
+        """The last complete listing, at once, never waiting for storage. Starts none."""
+
+    def refresh(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
+        """A listing begun not longer ago than `older_than`: the current one, or a new one. Reads no object.
+
+        On failure the last good listing with `error` set.
+        """
+
+    def refresh_with_bodies(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
+        """As `refresh`, and every object that was not read yet in its version is read."""
+
+    def objects(self) -> Iterator[IndexObject]:
+        """Every object of the last listing that was read, in the order of the keys. Raises StorageError."""
+
+    def read(self, keys: Sequence[str]) -> Mapping[str, IndexObject]:
+        """These few objects, from the cache where their version is known, else read now; without those that are gone.
+
+        Raises StorageError.
+        """
+
+    def progress(self) -> tuple[int, int] | None:
+        """(objects read, objects to read) of the reading that is under way; None where there is none."""
+
+
+class IndexObjects(Protocol):
+    """Single objects of the run index as they are, for fixes. Every write is conditional."""
+
+    def find(self, key: str) -> IndexObject | None:
+        """The object as it is stored now; None where there is none. Raises StorageError."""
+
+    def put(self, key: str, content: bytes, *, if_match: str | None) -> str:
+        """Stores the object over that version, with None as a new one, and answers the new ETag.
+
+        Raises ConflictError or StorageError.
+        """
+
+    def delete(self, key: str, *, if_match: str) -> None:
+        """Removes that version. Raises ConflictError, also where the object is gone, or StorageError."""
+
+    def history(self) -> VersionHistory:
+        """What object versions tell of the whole index: one call per 1000 versions, and one per earlier version.
+
+        Raises StorageError.
+        """
+
+
+class IndexJournal(Protocol):
+    """What was fixed in the run index, with what it takes to undo it (`ops/backups/run-index/`)."""
+
+    def begin(self, record: FixRecord) -> None:
+        """Stores a new fix, without its steps. Raises ConflictError or StorageError."""
+
+    def intend(self, fix_id: str, step: FixStep) -> None:
+        """Stores a step that is about to be carried out, with what it removes. Raises ConflictError or StorageError."""
+
+    def done(self, fix_id: str, number: int, *, left: str) -> None:
+        """Stores that a step was carried out. Raises ConflictError or StorageError."""
+
+    def undone(self, fix_id: str, number: int, *, operator: str, at: datetime) -> None:
+        """Stores that a step was taken back. Raises ConflictError or StorageError."""
+
+    def get(self, fix_id: str) -> FixRecord:
+        """A fix with all its steps. Raises NotFoundError, DocumentError or StorageError."""
+
+    def list(self) -> Sequence[FixRecord]:
+        """All fixes without their steps, the newest first. Raises StorageError."""
+
+
+class IndexMarks(Protocol):
+    """Which findings of the run index are ignored, and why (`ops/marks/run-index/`)."""
+
+    def put(self, mark: IndexMark) -> None:
+        """Stores the mark in place of an earlier one about the same finding; a newer one stays. Raises StorageError."""
+
+    def list(self) -> Sequence[IndexMark]:
+        """All marks, the newest first, those that ended too. Raises StorageError."""
+
+
 class Dispatches(Protocol):
     """Our own records of dispatches (`ops/dispatches/`). What cannot be read as one is left out."""
 
@@ -133,6 +218,47 @@ class Dispatches(Protocol):
 
     def list_open(self) -> Sequence[StoredDispatch]:
         """The records of all requests whose run is not known, the oldest first. Raises StorageError."""
+
+    def list_started(self) -> Sequence[StoredDispatch]:
+        """The records of all requests whose run is known, the oldest first. Raises StorageError."""
+
+
+class Deliveries(Protocol):
+    """Webhook deliveries: those that were handled, and those that are kept until they are."""
+
+    def find(self, guid: str) -> HandledDelivery | None:
+        """Our record of a delivery that was handled; None where it was not. Raises StorageError."""
+
+    def add(self, delivery: HandledDelivery) -> None:
+        """Stores that a delivery was handled; an earlier record of it stays. Raises StorageError."""
+
+    def recent(self, *, limit: int) -> Sequence[HandledDelivery]:
+        """The deliveries that were handled last, newest first. Raises StorageError."""
+
+    def seen_by_web_app(self, *, limit: int) -> Sequence[SeenDelivery]:
+        """The deliveries that the web app saw last, newest first. Raises StorageError."""
+
+    def keep(self, delivery: KeptDelivery) -> None:
+        """Keeps a delivery whole; one that is kept already stays as it is. Raises StorageError."""
+
+    def list_kept(self, place: Place, *, limit: int) -> Sequence[StoredDelivery]:
+        """The deliveries that are kept there, newest first. Raises StorageError."""
+
+    def list_parked(self, kind: WorkflowKind, run_id: int) -> Sequence[StoredDelivery]:
+        """The deliveries that wait for that run's request, the oldest first. Raises StorageError."""
+
+    def find_kept(self, guid: str) -> StoredDelivery | None:
+        """A kept delivery, a dead letter first; None where there is none. Raises StorageError."""
+
+    def remove_kept(self, stored: StoredDelivery) -> None:
+        """Removes a kept delivery in that version, where it is still there. Raises StorageError."""
+
+
+class PullIndex(Protocol):
+    """Which request a pull request belongs to, as the web app writes it."""
+
+    def find(self, repo: RepoRef, number: int) -> str | None:
+        """The request's id, by one GET; None where there is no entry of that repository. Raises StorageError."""
 
 
 class CheckedMemos(Protocol):
@@ -230,7 +356,13 @@ class Edges:
     github: GitHub
     workflows: Workflows
     run_index: RunIndex
+    index_listings: IndexListings
+    index_objects: IndexObjects
+    index_journal: IndexJournal
+    index_marks: IndexMarks
     dispatches: Dispatches
+    deliveries: Deliveries
+    pull_index: PullIndex
     checked: CheckedMemos
     backoffs: Backoffs
     events: Events

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 from tfpilot import log
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Bulk
+from tfpilot.adapters.deliveries import S3Deliveries
 from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.doctor import ConnectionDoctor
 from tfpilot.adapters.documents import S3Documents
@@ -26,7 +27,12 @@ from tfpilot.adapters.github import GitHubEdge, GitHubSettings, TokenCredential
 from tfpilot.adapters.github_auth import AppCredential
 from tfpilot.adapters.github_workflows import GitHubWorkflows
 from tfpilot.adapters.identity import GitHubIdentity
+from tfpilot.adapters.index_journal import S3IndexJournal
+from tfpilot.adapters.index_listing import BucketIndexListings
+from tfpilot.adapters.index_marks import S3IndexMarks
+from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.memos import S3CheckedMemos
+from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
@@ -303,13 +309,23 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         renewal = Renewal(snapshots, interval=RENEW_EVERY)
         renewal.start()
         stack.callback(renewal.stop)
+    listings = BucketIndexListings(
+        bucket, bulk, clock=_now, cache_path=_cache_path(settings, parts.bucket, "-run-index")
+    )
+    stack.callback(listings.close)
     return Edges(
         documents=S3Documents(bucket),
         snapshots=snapshots,
         github=github,
         workflows=GitHubWorkflows(github),
         run_index=S3RunIndex(bucket),
+        index_listings=listings,
+        index_objects=S3IndexObjects(bucket),
+        index_journal=S3IndexJournal(bucket, bulk),
+        index_marks=S3IndexMarks(bucket, bulk),
         dispatches=S3Dispatches(bucket, bulk),
+        deliveries=S3Deliveries(bucket, bulk),
+        pull_index=S3PullIndex(bucket),
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, bulk),
@@ -334,9 +350,9 @@ def _bucket(settings: BucketSettings) -> Bucket:
         ) from error
 
 
-def _cache_path(settings: Settings, bucket: BucketSettings) -> Path | None:
-    """One cache file per bucket; none that outlives a sandbox."""
-    return None if settings.sandbox else settings.cache_dir / f"{bucket.name}.sqlite"
+def _cache_path(settings: Settings, bucket: BucketSettings, part: str = "") -> Path | None:
+    """One cache file per bucket and part of it; none that outlives a sandbox."""
+    return None if settings.sandbox else settings.cache_dir / f"{bucket.name}{part}.sqlite"
 
 
 def _sleep(duration: timedelta) -> None:

@@ -58,6 +58,10 @@ class S3Dispatches:
             }
         return [each for each in found if each.record.state is DispatchState.OPEN]
 
+    def list_started(self) -> Sequence[StoredDispatch]:
+        found = self._read(self._bulk.list_all(DISPATCHES).values())
+        return [each for each in found if each.record.state is DispatchState.STARTED]
+
     def _read(self, listed: Iterable[Listed]) -> Sequence[StoredDispatch]:
         fetched = self._bulk.read_all(list(listed), limit_bytes=MAX_RECORD_BYTES)
         records = ((_record_in(each), each.listed.etag) for each in fetched)

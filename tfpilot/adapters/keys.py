@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from tfpilot.core.document import check_request_id
+from tfpilot.core.model import WorkflowKind
 
 ACTIVE: Final = "requests/"
 ARCHIVED: Final = "history/"
 DISPATCHES: Final = "ops/dispatches/"
+INDEX_FIXES: Final = "ops/backups/run-index/"
+INDEX_MARKS: Final = "ops/marks/run-index/"
+DELIVERIES: Final = "ops/deliveries/"
+DEAD_LETTERS: Final = "ops/dead-letters/"
+PARKED: Final = "ops/parked/"
+WEB_APP_DELIVERIES: Final = "webhooks/github/deliveries/"
 SUFFIX: Final = ".json"
 
 
@@ -40,3 +47,8 @@ def dispatches_prefix(request_id: str) -> str:
 def dispatch_key(request_id: str, nonce: str) -> str:
     """Where our record of one dispatch is. The nonce is ours: letters and digits."""
     return f"{dispatches_prefix(request_id)}{nonce}{SUFFIX}"
+
+
+def parked_prefix(kind: WorkflowKind, run_id: int) -> str:
+    """Where deliveries wait for that run's request."""
+    return f"{PARKED}{kind.value}/run-{run_id}/"

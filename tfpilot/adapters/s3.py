@@ -122,6 +122,22 @@ class Bucket:
             raise self.failed(error, f"write {key}") from error
         return bare_etag(answer["ETag"])
 
+    def delete(self, key: str, *, if_match: str) -> None:
+        """Removes the version with that ETag.
+
+        Raises ConflictError where another version, or none, is stored now: AWS answers 404 for none, other stores 412.
+        Raises StorageError where the store did not answer: the object may then be gone.
+        """
+        remove = partial(self.client.delete_object, Bucket=self.name, Key=key, IfMatch=f'"{bare_etag(if_match)}"')
+        try:
+            _when_not_busy(_is_busy, remove)
+        except ClientError as error:
+            if code_of(error) in _LOST | _BUSY:
+                raise _conflict(key) from error
+            raise self.failed(error, f"remove {key}") from error
+        except BotoCoreError as error:
+            raise self.failed(error, f"remove {key}") from error
+
     def check_writable(self, prefix: str) -> None:
         """Tries a write under `prefix` on a condition that cannot hold: whoever may write is told so, and nothing is
         stored. Raises StorageError, also where the store ignored the condition."""

@@ -13,9 +13,10 @@ from typing import Final
 
 from tfpilot.adapters.bulk import Bulk, Fetched
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
+from tfpilot.adapters.local_cache import CacheReplacedError
 from tfpilot.adapters.s3 import Bucket, Listed
 from tfpilot.adapters.single_flight import SingleFlight
-from tfpilot.adapters.snapshot_cache import CacheReplacedError, Entry, Read, SnapshotCache
+from tfpilot.adapters.snapshot_cache import Entry, Read, SnapshotCache
 from tfpilot.adapters.snapshot_rows import merge, row_of, rules_fingerprint, with_row
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
 from tfpilot.core.model import RequestRow, Snapshot, Stored, Thresholds

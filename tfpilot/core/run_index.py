@@ -46,8 +46,8 @@ def is_expired(entry: RunIndexEntry, now: datetime) -> bool:
     return now > entry.expires_at
 
 
-def render_entry(entry: RunIndexEntry) -> bytes:
-    """The bytes to store: JSON on one line, exactly the five fields."""
+def entry_fields(entry: RunIndexEntry) -> dict[str, object]:
+    """Exactly the five fields of an entry, as they are stored."""
     values = (
         entry.kind.value,
         entry.run_id,
@@ -55,7 +55,12 @@ def render_entry(entry: RunIndexEntry) -> bytes:
         format_time(entry.created_at),
         format_time(entry.expires_at),
     )
-    return json.dumps(dict(zip(_FIELDS, values, strict=True)), separators=(",", ":")).encode()
+    return dict(zip(_FIELDS, values, strict=True))
+
+
+def render_entry(entry: RunIndexEntry) -> bytes:
+    """The bytes to store: JSON on one line."""
+    return json.dumps(entry_fields(entry), separators=(",", ":")).encode()
 
 
 def parse_entry(content: bytes, *, key: str) -> RunIndexEntry:
