@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from tfpilot.cli.explain import explain_lines
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
 from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
+from tfpilot.cli.webhook import explain_webhook_lines
 from tfpilot.config import load_settings
 from tfpilot.core.model import LifecycleStatus, SyncMode
 from tfpilot.core.selection import RequestFilter
@@ -105,19 +106,42 @@ def explain_command(
     _as_json: AsJson = False,
 ) -> None:
     """Explains documents offline: a line {"request", "now"} in, a line {"status", "rule", …} out, in the same order."""
-    if not jsonl:
-        typer.echo("Only JSON lines can be explained. Use: explain --jsonl [FILE|-]", err=True)
-        sys.exit(MISUSE)
-    code = DONE
     with failures_shown(as_json=True):
         thresholds = load_settings().thresholds
+    _explain(file, lambda lines: explain_lines(lines, thresholds), name="explain", jsonl=jsonl)
+
+
+@commands.command("explain-webhook")
+def explain_webhook_command(
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Read JSON lines and print JSON lines.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="[FILE|-]", help="Where from; - for standard input.")] = Path("-"),
+    _as_json: AsJson = False,
+) -> None:
+    """Explains webhooks offline: a line {"event", "payload", "request"?, "now"} in, a line {"decision", …} out."""
+    with failures_shown(as_json=True):
+        files = load_settings().rules.workflow_files
+    _explain(file, lambda lines: explain_webhook_lines(lines, files), name="explain-webhook", jsonl=jsonl)
+
+
+def _explain(
+    file: Path,
+    answers_of: Callable[[Iterable[bytes]], Iterable[dict[str, Any]]],
+    *,
+    name: str,
+    jsonl: bool,
+) -> NoReturn:
+    """Prints an answer per line of the file and ends the command, with 1 where a line could not be used."""
+    if not jsonl:
+        typer.echo(f"Only JSON lines can be explained. Use: {name} --jsonl [FILE|-]", err=True)
+        sys.exit(MISUSE)
+    code = DONE
     try:
         lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
         typer.echo(f"{file} cannot be read: {error.strerror}", err=True)
         sys.exit(MISUSE)
     with lines:
-        for answer in explain_lines(lines, thresholds):
+        for answer in answers_of(lines):
             code = FAILED if "error" in answer else code
             show_json(answer)
     sys.exit(code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tfpilot.core.answers import findings_answer
@@ -16,13 +16,22 @@ from tfpilot.errors import DocumentError
 
 def explain_lines(lines: Iterable[bytes], thresholds: Thresholds) -> Iterator[dict[str, Any]]:
     """One answer per line that is not blank, in order. A line that cannot be used answers `error` and its number."""
+    hint = 'Send {"request": {…}, "now": "ISO time"}.'
+    return answers_by_line(lines, lambda line, what: _explained(line, what, thresholds), hint=hint)
+
+
+def answers_by_line(
+    lines: Iterable[bytes], explain_line: Callable[[bytes, str], dict[str, Any]], *, hint: str
+) -> Iterator[dict[str, Any]]:
+    """What `explain_line` answers to each line that is not blank, in order; where it raises DocumentError, the number
+    of the line, the error and the hint."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield _explained(line, f"Line {number}", thresholds)
+            yield explain_line(line, f"Line {number}")
         except DocumentError as error:
-            yield {"line": number, "error": error.message, "hint": 'Send {"request": {…}, "now": "ISO time"}.'}
+            yield {"line": number, "error": error.message, "hint": hint}
 
 
 def _explained(line: bytes, what: str, thresholds: Thresholds) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from tfpilot.core.roles import role_of
 from tfpilot.errors import NotFoundError, SignatureError, TfPilotError
 from tfpilot.http import parameters
 from tfpilot.http.answers import error_answer, json_answer
+from tfpilot.http.webhook import receive_webhook
 from tfpilot.log import log_sync
 from tfpilot.operations.browse import list_fresh_requests, open_request
 from tfpilot.operations.sync import sync
@@ -163,6 +164,7 @@ routes: Final = [
     Route("/api/requests", _list),
     Route("/api/requests/{id:rest}/sync", _sync, methods=["GET", "POST"]),
     Route("/api/requests/{id:rest}", _show),
+    Route("/api/github/webhook", receive_webhook, methods=["POST"]),
     Route("/api", _Unknown()),
     Route("/api/{rest:rest}", _Unknown()),
 ]
