@@ -28,6 +28,7 @@ from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, bare_etag, check_size
 from tfpilot.adapters.snapshot_rows import merge, row_of
+from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
 from tfpilot.core.index_listing import (
@@ -130,7 +131,8 @@ class MemoryBucket:
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Removes an object: that version of it, or with None whatever is there, as somebody else would."""
-        self._check_reachable()
+        if if_match is not None:
+            self._check_reachable()
         self._let_others_come_between(is_conditional=if_match is not None)
         with self._lock:
             stored = self._objects.get(key)
@@ -303,6 +305,50 @@ class MemoryIndexObjects(S3IndexObjects):
         return VersionHistory(bool(self.versions), self.versions)
 
 
+class MemoryLifecycle:
+    """The lifecycle configuration of a bucket in memory.
+
+    `outage` set: everything raises it. `interfere` is called once, right after the next write, as somebody else would
+    write then. `behind`: how many more readings answer what was stored before the last write. `writes` lists what was
+    written.
+    """
+
+    def __init__(self) -> None:
+        self.stored = StoredLifecycle({}, Versioning.NEVER)
+        self.outage: StorageError | None = None
+        self.interfere: Callable[[], None] | None = None
+        self.behind = 0
+        self.writes: list[JsonObject] = []
+        self._before = self.stored
+
+    def read(self) -> StoredLifecycle:
+        self._check_reachable()
+        if self.writes and self.behind:
+            self.behind -= 1
+            return self._before
+        return self.stored
+
+    def put(self, configuration: JsonObject) -> None:
+        self._check_reachable()
+        self.writes.append(configuration)
+        self._before = self.stored
+        self.store(configuration)
+        if self.interfere is not None:
+            interfere, self.interfere = self.interfere, None
+            interfere()
+
+    def store(self, configuration: JsonObject) -> None:
+        """Stores it as somebody else would."""
+        self.stored = replace(self.stored, configuration=configuration)
+
+    def keep_versions(self, versioning: Versioning) -> None:
+        self.stored = replace(self.stored, versioning=versioning)
+
+    def _check_reachable(self) -> None:
+        if self.outage is not None:
+            raise self.outage
+
+
 class FakeGitHub:
     """GitHub with scripted answers per request id; `queries` and `deadlines` tell what was asked.
 
@@ -409,6 +455,7 @@ class InMemory:
         self.snapshots = MemorySnapshots(self.bucket, clock=self.clock, thresholds=self.thresholds)
         self.index_listings = MemoryIndexListings(self.bucket, clock=self.clock)
         self.index_objects = MemoryIndexObjects(self.bucket)
+        self.lifecycle = MemoryLifecycle()
 
     @property
     def edges(self) -> Edges:
@@ -422,6 +469,7 @@ class InMemory:
             index_objects=self.index_objects,
             index_journal=S3IndexJournal(self.bucket, MemoryBulk(self.bucket)),
             index_marks=S3IndexMarks(self.bucket, MemoryBulk(self.bucket)),
+            lifecycle=self.lifecycle,
             dispatches=S3Dispatches(self.bucket, MemoryBulk(self.bucket)),
             deliveries=S3Deliveries(self.bucket, MemoryBulk(self.bucket)),
             pull_index=S3PullIndex(self.bucket),

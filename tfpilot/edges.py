@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from tfpilot.core.bucket_rules import StoredLifecycle
 from tfpilot.core.delivery import HandledDelivery, KeptDelivery, Place, SeenDelivery, StoredDelivery
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
 from tfpilot.core.index_fixes import FixRecord, FixStep, IndexMark
@@ -204,6 +205,16 @@ class IndexMarks(Protocol):
         """All marks, the newest first, those that ended too. Raises StorageError."""
 
 
+class Lifecycle(Protocol):
+    """The bucket's lifecycle configuration. It is written as a whole, and S3 knows no condition on that."""
+
+    def read(self) -> StoredLifecycle:
+        """The configuration as it is stored now, with what the portal does not know of it. Raises StorageError."""
+
+    def put(self, configuration: JsonObject) -> None:
+        """Stores the configuration in place of what is stored. Raises StorageError."""
+
+
 class Dispatches(Protocol):
     """Our own records of dispatches (`ops/dispatches/`). What cannot be read as one is left out."""
 
@@ -360,6 +371,7 @@ class Edges:
     index_objects: IndexObjects
     index_journal: IndexJournal
     index_marks: IndexMarks
+    lifecycle: Lifecycle
     dispatches: Dispatches
     deliveries: Deliveries
     pull_index: PullIndex

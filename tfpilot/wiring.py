@@ -31,6 +31,7 @@ from tfpilot.adapters.index_journal import S3IndexJournal
 from tfpilot.adapters.index_listing import BucketIndexListings
 from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
+from tfpilot.adapters.lifecycle import S3Lifecycle
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
@@ -323,6 +324,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         index_objects=S3IndexObjects(bucket),
         index_journal=S3IndexJournal(bucket, bulk),
         index_marks=S3IndexMarks(bucket, bulk),
+        lifecycle=S3Lifecycle(bucket),
         dispatches=S3Dispatches(bucket, bulk),
         deliveries=S3Deliveries(bucket, bulk),
         pull_index=S3PullIndex(bucket),
