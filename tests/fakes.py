@@ -252,7 +252,7 @@ class MemoryIndexListings:
         return self._with_unread()
 
     def refresh_with_bodies(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
-        read_at = self._bodies_read_at
+        read_at = self._bodies_read_at if self._listing.bodies_missing == 0 else None
         if older_than and read_at is not None and self._clock() - read_at <= older_than:
             return self._listing
         if self.refresh().error is None:

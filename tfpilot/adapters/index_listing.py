@@ -51,7 +51,7 @@ class BucketIndexListings:
         return self._listing
 
     def refresh_with_bodies(self, *, older_than: timedelta = timedelta(0)) -> IndexListing:
-        self._readings.ensure(lambda: self._is_recent(self._bodies_read_at, older_than))
+        self._readings.ensure(lambda: self._is_complete() and self._is_recent(self._bodies_read_at, older_than))
         return self._listing
 
     def objects(self) -> Iterator[IndexObject]:
@@ -87,6 +87,10 @@ class BucketIndexListings:
     def _last_listing(self) -> IndexListing:
         read_at = self._cache.find_read_at()
         return NO_LISTING if read_at is None else self._listed(read_at, number=0)
+
+    def _is_complete(self) -> bool:
+        """Whether everything that is listed was read: a newer listing may have found more."""
+        return self._listing.bodies_missing == 0
 
     def _is_recent(self, read_at: datetime | None, older_than: timedelta) -> bool:
         return bool(older_than) and read_at is not None and self._clock() - read_at <= older_than
