@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
-from tfpilot.core.index_audit import IndexAudit, IndexCode, IndexFinding, audit
+from tfpilot.core.index_audit import IndexCode, audit
 from tfpilot.core.index_fixes import IndexMark
-from tfpilot.core.index_listing import VersionHistory
-from tfpilot.core.model import Operator, Severity
+from tfpilot.core.index_report import AuditReport, AuditSource, with_marks
+from tfpilot.core.model import Operator
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError, StorageError
@@ -19,51 +17,6 @@ from tfpilot.operations.rights import check_may
 from tfpilot.operations.run_index import FRESH_ENOUGH, check_listed
 
 _MAX_REASON: Final = 500
-
-
-class AuditSource(StrEnum):
-    """What an audit looks at only when it is asked to, because it costs calls of its own."""
-
-    RECORDS = "records"
-    """Our own records of dispatches: a listing, and one GET per record."""
-    VERSIONS = "versions"
-    """Object versions: a listing of them, and one GET per earlier version."""
-
-
-@dataclass(frozen=True, slots=True)
-class IgnoredFinding:
-    """A finding that somebody ignores, and why."""
-
-    finding: IndexFinding
-    mark: IndexMark
-
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """An audit: what is open, what is ignored, and from what it was made.
-
-    `at`: as of when; `requests_read_at` and `index_read_at`: when the readings began. `versions_kept` False: the
-    bucket keeps no versions now; None: they were not asked for.
-    """
-
-    findings: tuple[IndexFinding, ...]
-    ignored: tuple[IgnoredFinding, ...]
-    audit: IndexAudit
-    at: datetime
-    requests_read_at: datetime
-    index_read_at: datetime
-    sources: frozenset[AuditSource]
-    versions_kept: bool | None = None
-
-    def counts(self) -> Mapping[IndexCode, int]:
-        """How many findings are open, of each code that has any, the worst code first."""
-        codes = [finding.code for finding in self.findings]
-        return {code: codes.count(code) for code in IndexCode if code in codes}
-
-    def severities(self) -> Mapping[Severity, int]:
-        """How many findings are open, of each severity."""
-        found = [finding.severity for finding in self.findings]
-        return {severity: found.count(severity) for severity in Severity}
 
 
 def audit_index(
@@ -112,18 +65,7 @@ def read_audit(
         requests_read_at=requests.read_at,
         index_read_at=listing.read_at or now,
         sources=frozenset(sources),
-        versions_kept=_kept(history),
-    )
-
-
-def with_marks(report: AuditReport, marks: Sequence[IndexMark]) -> AuditReport:
-    """The report with what is ignored by these marks apart from what is open."""
-    ignoring = {(mark.code, mark.key): mark for mark in marks if mark.ignored}
-    by_mark = [(finding, ignoring.get((finding.code.value, finding.key))) for finding in report.audit.findings]
-    return replace(
-        report,
-        findings=tuple(finding for finding, mark in by_mark if mark is None),
-        ignored=tuple(IgnoredFinding(finding, mark) for finding, mark in by_mark if mark is not None),
+        versions_kept=None if history is None else history.kept,
     )
 
 
@@ -151,7 +93,3 @@ def _mark(edges: Edges, code: IndexCode, key: str, *, ignored: bool, reason: str
     mark = IndexMark(code.value, key, ignored, text, operator.login, edges.clock())
     edges.index_marks.put(mark)
     return mark
-
-
-def _kept(history: VersionHistory | None) -> bool | None:
-    return None if history is None else history.kept
