@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tfpilot.cli.explain import explain_lines
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
+from tfpilot.cli.portal import command_portal, operator_of
 from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
 from tfpilot.cli.webhook import explain_webhook_lines
 from tfpilot.config import load_settings
@@ -23,9 +23,6 @@ from tfpilot.errors import TfPilotError
 from tfpilot.log import log_sync
 from tfpilot.operations.browse import list_fresh_requests, open_request
 from tfpilot.operations.sync import sync
-
-if TYPE_CHECKING:
-    from tfpilot.wiring import Portal
 
 commands = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Operate TfPilot: understand, sync and repair requests."
@@ -62,14 +59,14 @@ def list_command(
         stuck=stuck,
         archived=archived,
     )
-    with failures_shown(as_json=as_json), _portal() as portal:
+    with failures_shown(as_json=as_json), command_portal() as portal:
         show_list(list_fresh_requests(portal.edges, wanted), limit=limit, as_json=as_json)
 
 
 @requests.command("show")
 def show_command(request_id: RequestId, as_json: AsJson = False) -> None:
     """Shows one request: its status and why, and what is wrong with it."""
-    with failures_shown(as_json=as_json), _portal() as portal:
+    with failures_shown(as_json=as_json), command_portal() as portal:
         show_request(open_request(portal.edges, request_id), as_json=as_json)
 
 
@@ -81,11 +78,9 @@ def sync_command(
     as_json: AsJson = False,
 ) -> None:
     """Brings requests to what GitHub says of them. One that fails does not stop the others."""
-    from tfpilot.wiring import operator_of
-
     mode = SyncMode.REPAIR if repair else SyncMode.AUTO
     code = DONE
-    with failures_shown(as_json=as_json), _portal() as portal:
+    with failures_shown(as_json=as_json), command_portal() as portal:
         operator = operator_of(portal)
         for request_id in request_ids:
             try:
@@ -150,7 +145,7 @@ def _explain(
 @commands.command("doctor")
 def doctor_command(as_json: AsJson = False) -> None:
     """Checks every connection, permission and clock, and says what to do where one does not hold."""
-    with failures_shown(as_json=as_json), _portal() as portal:
+    with failures_shown(as_json=as_json), command_portal() as portal:
         checks = portal.edges.doctor.checks()
     show_checks(checks, as_json=as_json)
     sys.exit(DONE if all(check.ok for check in checks) else FAILED)
@@ -172,17 +167,6 @@ def sandbox_command(
             threading.Event().wait()
         except KeyboardInterrupt:
             show("The sandbox is going down.")
-
-
-@contextmanager
-def _portal() -> Iterator[Portal]:
-    """The portal for one command. Imported late: the offline commands need neither boto3 nor PyGithub."""
-    from tfpilot import log, wiring
-
-    settings = load_settings()
-    log.configure(settings.log_level if settings.log_level != "INFO" else "WARNING")
-    with ExitStack() as stack:
-        yield wiring.build(stack, settings)
 
 
 def _announce(environment_file: Path, *, as_json: bool) -> None:
