@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import wraps
 from typing import Any, Final
 
-import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -24,53 +21,19 @@ from tfpilot.core.answers import (
 )
 from tfpilot.core.listing import newest_first
 from tfpilot.core.model import Operator, RequestRow
-from tfpilot.core.roles import role_of
-from tfpilot.errors import NotFoundError, SignatureError, TfPilotError
+from tfpilot.errors import NotFoundError
 from tfpilot.http import parameters
 from tfpilot.http.answers import error_answer, json_answer
+from tfpilot.http.bearer import with_bearer
+from tfpilot.http.run_index import show_audit, show_entry
 from tfpilot.http.webhook import receive_webhook
 from tfpilot.log import log_sync
 from tfpilot.operations.browse import list_fresh_requests, open_request
 from tfpilot.operations.sync import sync
 from tfpilot.wiring import Portal
 
-_LOG: Final = structlog.get_logger("tfpilot.http")
 
-Answer = Callable[[Portal, HttpRequest, Operator], Mapping[str, Any]]
-
-
-def _with_bearer(answer: Answer) -> Callable[[HttpRequest], Awaitable[Response]]:
-    """The route of an operation: who asks is told by the bearer token alone, and every failure is JSON."""
-
-    @wraps(answer)
-    async def route(request: HttpRequest) -> Response:
-        try:
-            return json_answer(await run_in_threadpool(_answered, answer, request))
-        except TfPilotError as error:
-            _LOG.info("refused", path=request.url.path[:200], error=error.message)
-            return error_answer(error)
-
-    return route
-
-
-def _answered(answer: Answer, request: HttpRequest) -> Mapping[str, Any]:
-    portal = wiring.portal()
-    return answer(portal, request, _operator(portal, request))
-
-
-def _operator(portal: Portal, request: HttpRequest) -> Operator:
-    """Who sends the request. Raises SignatureError without a token that GitHub knows."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise SignatureError(
-            "This needs a bearer token", "Send `Authorization: Bearer <GitHub token>`; a cookie does not count."
-        )
-    login = portal.edges.identity.login_of(token.strip())
-    rights = portal.edges.rights
-    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers))
-
-
-@_with_bearer
+@with_bearer
 def _list(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[str, Any]:
     size, after = parameters.limit(request.query_params), parameters.after(request.query_params)
     found = list_fresh_requests(portal.edges, parameters.request_filter(request.query_params))
@@ -91,7 +54,7 @@ def _after(rows: Iterable[RequestRow], after: tuple[datetime | None, str] | None
             yield row
 
 
-@_with_bearer
+@with_bearer
 def _show(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[str, Any]:
     view = open_request(portal.edges, request.path_params["id"])
     return {
@@ -107,7 +70,7 @@ def _show(portal: Portal, request: HttpRequest, _operator: Operator) -> Mapping[
     }
 
 
-@_with_bearer
+@with_bearer
 def _sync(portal: Portal, request: HttpRequest, operator: Operator) -> Mapping[str, Any]:
     query = request.query_params
     result = sync(
@@ -165,6 +128,8 @@ routes: Final = [
     Route("/api/requests/{id:rest}/sync", _sync, methods=["GET", "POST"]),
     Route("/api/requests/{id:rest}", _show),
     Route("/api/github/webhook", receive_webhook, methods=["POST"]),
+    Route("/api/run-index/audit", show_audit),
+    Route("/api/run-index/{place:rest}", show_entry),
     Route("/api", _Unknown()),
     Route("/api/{rest:rest}", _Unknown()),
 ]

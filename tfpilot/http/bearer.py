@@ -1,0 +1,54 @@
+"""Routes that ask for a bearer token, which alone tells who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Any, Final
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from tfpilot import wiring
+from tfpilot.core.model import Operator
+from tfpilot.core.roles import role_of
+from tfpilot.errors import SignatureError, TfPilotError
+from tfpilot.http.answers import error_answer, json_answer
+from tfpilot.wiring import Portal
+
+_LOG: Final = structlog.get_logger("tfpilot.http")
+
+Answer = Callable[[Portal, HttpRequest, Operator], Mapping[str, Any]]
+
+
+def with_bearer(answer: Answer) -> Callable[[HttpRequest], Awaitable[Response]]:
+    """The route of an operation: who asks is told by the bearer token alone, and every failure is JSON."""
+
+    @wraps(answer)
+    async def route(request: HttpRequest) -> Response:
+        try:
+            return json_answer(await run_in_threadpool(_answered, answer, request))
+        except TfPilotError as error:
+            _LOG.info("refused", path=request.url.path[:200], error=error.message)
+            return error_answer(error)
+
+    return route
+
+
+def _answered(answer: Answer, request: HttpRequest) -> Mapping[str, Any]:
+    portal = wiring.portal()
+    return answer(portal, request, _operator(portal, request))
+
+
+def _operator(portal: Portal, request: HttpRequest) -> Operator:
+    """Who sends the request. Raises SignatureError without a token that GitHub knows."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise SignatureError(
+            "This needs a bearer token", "Send `Authorization: Bearer <GitHub token>`; a cookie does not count."
+        )
+    login = portal.edges.identity.login_of(token.strip())
+    rights = portal.edges.rights
+    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers))
