@@ -92,7 +92,7 @@ def _run(stored: JsonObject, workflow: JsonObject, repo: RepoRef) -> WorkflowRun
     return WorkflowRun(
         fact=RunFact(
             run_id=number_of(stored.get("id")),
-            attempt=number_of(stored.get("run_attempt")),
+            attempt=number_of(stored.get("run_attempt")) or 1,
             status=text_of(stored.get("status")),
             conclusion=text_of(stored.get("conclusion")),
             head_sha=text_of(stored.get("head_sha")),
