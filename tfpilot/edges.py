@@ -231,7 +231,10 @@ class Dispatches(Protocol):
         """The records of all requests whose run is not known, the oldest first. Raises StorageError."""
 
     def list_started(self) -> Sequence[StoredDispatch]:
-        """The records of all requests whose run is known, the oldest first. Raises StorageError."""
+        """The records of all requests whose run is known, the oldest first, without inputs and what they replaced.
+
+        Raises StorageError.
+        """
 
 
 class Deliveries(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from tfpilot.adapters.bulk import Bulk, Fetched
@@ -32,7 +34,7 @@ class S3Dispatches:
         self._bucket = bucket
         self._bulk = bulk
         self._lock = threading.Lock()
-        self._over: set[tuple[str, str]] = set()
+        self._over: dict[tuple[str, str], StoredDispatch] = {}
 
     def add(self, record: DispatchRecord) -> StoredDispatch:
         key = dispatch_key(record.request_id, record.nonce)
@@ -46,27 +48,36 @@ class S3Dispatches:
         return self._read(self._bulk.list_all(dispatches_prefix(request_id)).values())
 
     def list_open(self) -> Sequence[StoredDispatch]:
-        listed = self._bulk.list_all(DISPATCHES)
-        with self._lock:
-            unsure = [each for key, each in listed.items() if (key, each.etag) not in self._over]
-        found = self._read(unsure)
-        with self._lock:
-            self._over |= {
-                (dispatch_key(each.record.request_id, each.record.nonce), each.etag)
-                for each in found
-                if each.record.state in _OVER
-            }
-        return [each for each in found if each.record.state is DispatchState.OPEN]
+        return [each for each in self._all() if each.record.state is DispatchState.OPEN]
 
     def list_started(self) -> Sequence[StoredDispatch]:
-        found = self._read(self._bulk.list_all(DISPATCHES).values())
-        return [each for each in found if each.record.state is DispatchState.STARTED]
+        return [each for each in self._all() if each.record.state is DispatchState.STARTED]
+
+    def _all(self) -> Sequence[StoredDispatch]:
+        listed = self._bulk.list_all(DISPATCHES)
+        with self._lock:
+            known = {key: self._over[key, each.etag] for key, each in listed.items() if (key, each.etag) in self._over}
+        found = self._read([each for key, each in listed.items() if key not in known])
+        over = [_slim(each) for each in found if each.record.state in _OVER]
+        with self._lock:
+            self._over |= {(dispatch_key(each.record.request_id, each.record.nonce), each.etag): each for each in over}
+        unsettled = [each for each in found if each.record.state not in _OVER]
+        return sorted([*known.values(), *over, *unsettled], key=_age_order)
 
     def _read(self, listed: Iterable[Listed]) -> Sequence[StoredDispatch]:
         fetched = self._bulk.read_all(list(listed), limit_bytes=MAX_RECORD_BYTES)
         records = ((_record_in(each), each.listed.etag) for each in fetched)
         stored = [StoredDispatch(record, etag) for record, etag in records if record is not None]
-        return sorted(stored, key=lambda each: (each.record.triggered_at, each.record.nonce))
+        return sorted(stored, key=_age_order)
+
+
+def _age_order(stored: StoredDispatch) -> tuple[datetime, str]:
+    return (stored.record.triggered_at, stored.record.nonce)
+
+
+def _slim(stored: StoredDispatch) -> StoredDispatch:
+    """What is kept in memory of a record that is over."""
+    return replace(stored, record=replace(stored.record, replaced=(), inputs={}))
 
 
 def _record_in(fetched: Fetched) -> DispatchRecord | None:

@@ -211,6 +211,12 @@ class Transport(HTTPAdapter):
                 return self._checked(response)
             following = _followed(request, response)
             self.moves.note(request.url or "", following.url or "")
+            if request.method != "GET":
+                raise MovedError(
+                    "GitHub has it somewhere else now, and did not do what was asked",
+                    hint="Try again: the new place is known now.",
+                    outcome=FactOutcome.MALFORMED,
+                )
             request, call.redirected = following, True
         raise GitHubError("GitHub redirects in circles", outcome=FactOutcome.MALFORMED)
 
@@ -232,6 +238,10 @@ class Transport(HTTPAdapter):
         return response
 
 
+class MovedError(GitHubError):
+    """GitHub redirects a write, which was not carried out: nothing but a read is sent twice. Where to is remembered."""
+
+
 def _read_whole(response: Response, allowance: Allowance) -> None:
     """Reads the body piece by piece, so that one that drips ends at the deadline too."""
     pieces = []
@@ -250,7 +260,7 @@ def _read_whole(response: Response, allowance: Allowance) -> None:
 
 def _followed(request: PreparedRequest, response: Response) -> PreparedRequest:
     asked, target = urlsplit(request.url or ""), urlsplit(urljoin(request.url or "", response.headers["location"]))
-    if request.method != "GET" or (target.scheme, target.netloc) != (asked.scheme, asked.netloc):
+    if (target.scheme, target.netloc) != (asked.scheme, asked.netloc):
         raise GitHubError(
             "GitHub redirects to another server",
             hint="Check GITHUB_API_URL, and what stands between the portal and GitHub.",

@@ -12,7 +12,7 @@ from github.GithubException import GithubException
 from tfpilot.adapters.github import GitHubEdge
 from tfpilot.adapters.github_client import PER_PAGE, Reply, path_of
 from tfpilot.adapters.github_errors import server_time
-from tfpilot.adapters.github_transport import Allowance
+from tfpilot.adapters.github_transport import Allowance, MovedError
 from tfpilot.adapters.github_values import items_of, run_of
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WHOAMI_DEADLINE: Final = timedelta(seconds=10)
 _MOST_PAGES: Final = 10
+_MOST_POSTS: Final = 3
+"""One that can start a run, after those that were refused for the field and for the repository's old name."""
 _DETAILS: Final = "return_run_details"
 
 
@@ -51,14 +53,23 @@ class GitHubWorkflows:
 
     def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
         allowance = Allowance(deadline)
-        asked_for_details = self._knows_details
-        answer, refused_details = self._post(order, allowance, with_details=asked_for_details)
-        if refused_details:
-            # The server refused the field that it does not know, and so started nothing: this is the first POST that
-            # can start a run.
+        posts = 0
+        while True:
+            posts += 1
+            with_details = self._knows_details
+            try:
+                return self._answered(self._post(order, allowance, with_details=with_details))
+            except GitHubError as error:
+                if posts == _MOST_POSTS or not self._may_post_again(error, with_details=with_details):
+                    return self._failed(error)
+
+    def _may_post_again(self, failure: GitHubError, *, with_details: bool) -> bool:
+        """Whether the POST started nothing for a reason that is known now: the next is the first one that can start a
+        run. The server does not know the field and refused it, or told where the repository is now."""
+        if with_details and _is_about_details(failure):
             self._knows_details = False
-            answer, _ = self._post(order, allowance, with_details=False)
-        return answer
+            return True
+        return isinstance(failure, MovedError)
 
     def list_runs(self, repo: RepoRef, workflow_file: str, *, since: datetime, deadline: timedelta) -> RunListing:
         allowance = Allowance(deadline)
@@ -80,21 +91,16 @@ class GitHubWorkflows:
         newest_first = sorted(found.values(), key=_age_order, reverse=True)
         return RunListing(tuple(newest_first), complete)
 
-    def _post(self, order: DispatchOrder, allowance: Allowance, *, with_details: bool) -> tuple[DispatchAnswer, bool]:
-        """The answer, and whether the server refused to be asked for the details of the run."""
+    def _post(self, order: DispatchOrder, allowance: Allowance, *, with_details: bool) -> Reply:
         body: dict[str, Any] = {"ref": order.ref, "inputs": dict(order.inputs)}
         if with_details:
             body[_DETAILS] = True
-        try:
-            reply = self._client.post(
-                path_of(order.repo, "actions", "workflows", order.workflow_file, "dispatches"),
-                what=f"dispatch of {order.workflow_file} in {order.repo}",
-                allowance=allowance,
-                body=body,
-            )
-        except GitHubError as error:
-            return self._failed(error), with_details and _is_about_details(error)
-        return self._answered(reply), False
+        return self._client.post(
+            path_of(order.repo, "actions", "workflows", order.workflow_file, "dispatches"),
+            what=f"dispatch of {order.workflow_file} in {order.repo}",
+            allowance=allowance,
+            body=body,
+        )
 
     def _answered(self, reply: Reply) -> DispatchAnswer:
         at = server_time(reply.headers) or self._github_time()
@@ -109,7 +115,7 @@ class GitHubWorkflows:
     def _failed(self, error: GitHubError) -> DispatchAnswer:
         """A refusal started nothing; whatever else went wrong may have come after the start."""
         status = error.__cause__.status if isinstance(error.__cause__, GithubException) else 0
-        is_refused = 400 <= status < 500 and status != 408
+        is_refused = (400 <= status < 500 and status != 408) or isinstance(error, MovedError)
         outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
         told = _message(error) if is_refused else ""
         return DispatchAnswer(outcome, self._github_time(), detail=f"{error.message}{f': {told}' if told else ''}")

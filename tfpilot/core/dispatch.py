@@ -29,8 +29,11 @@ DISPATCH_EVENT: Final = "workflow_dispatch"
 OTHERS_FORGOTTEN_AFTER: Final = timedelta(hours=24)
 """A dispatch starts its run within seconds: one that is older by a day cannot be what a run of ours belongs to."""
 
-_CHANGING: Final = (WorkflowKind.APPLY, WorkflowKind.DESTROY)
-_PATH: Final = re.compile(r"(?!/)[\w.@+-]+(?:/[\w.@+-]+)*")
+CHANGING: Final = (WorkflowKind.APPLY, WorkflowKind.DESTROY)
+"""What changes the infrastructure: nothing is dispatched beside one of them."""
+_PATH: Final = re.compile(r"(?![/-])[\w.@+-]+(?:/[\w.@+-]+)*")
+_HEADS: Final = "refs/heads/"
+_REPO_NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,33 @@ class RunChoice:
     reason: str = ""
 
 
+class DispatchEnd(StrEnum):
+    """How a dispatch ended. FOUND: an earlier one was open, and its run was found; nothing new was started."""
+
+    STARTED = "started"
+    FOUND = "found"
+    AMBIGUOUS = "ambiguous"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchResult:
+    """What a dispatch came to. `candidates`: the runs a person can choose from where it is ambiguous.
+
+    UNKNOWN: whether a run was started is not known; nothing is sent again, and a repair goes on looking. `notices` tell
+    a person what went wrong beside it.
+    """
+
+    request_id: str
+    kind: WorkflowKind
+    end: DispatchEnd
+    run_id: int | None = None
+    html_url: str | None = None
+    reason: str = ""
+    candidates: tuple[WorkflowRun, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
 def eligibility(request: Request, kind: WorkflowKind, now: datetime) -> Eligibility:
     """Whether that workflow may be dispatched, by the document alone."""
     if request.repo is None:
@@ -112,20 +142,20 @@ def eligibility(request: Request, kind: WorkflowKind, now: datetime) -> Eligibil
     return Eligibility(kind, refusal, asks_github=refusal is None and asks, lacks_run=lacks_run(request, kind))
 
 
-def check_destroy_is_over(request: Request, *, asked: bool) -> None:
-    """Returns where the last destroy is known, from GitHub just now (`asked`), to have failed or been skipped.
+def check_destroy_is_over(request: Request, told: RunFact | None) -> None:
+    """Returns where the last destroy is known to have failed or been skipped, by what GitHub just `told` of its run.
 
     Raises RefusedError: a destroy without a result may still run, however old it is.
     """
     if not _has_destroy(request):
         return
     run = request.runs.get(WorkflowKind.DESTROY)
-    if not asked or run is None or run.conclusion is None:
+    if run is None or told is None or told.run_id != run.run_id or None in (run.conclusion, told.conclusion):
         raise RefusedError(
             f"The last destroy of {request.id} has no result that GitHub confirms, so it may still run",
             "Look at the run on GitHub. Where a complete list shows that no run exists, confirm that first.",
         )
-    refusal = _why_destroy_stands(run)
+    refusal = _why_destroy_stands(run) or _why_destroy_stands(told)
     if refusal is not None:
         raise RefusedError(f"{request.id} cannot be destroyed: {refusal}", "Look at the run on GitHub.")
 
@@ -142,6 +172,10 @@ def order_for(
     """What GitHub is to be asked. Raises RefusedError for a ref that is not allowed, or inputs that cannot be sent."""
     if request.repo is None:
         raise RefusedError(f"{request.id} names no target repository", "Set it in the web app.")
+    if None in (_REPO_NAME.fullmatch(request.repo.owner), _REPO_NAME.fullmatch(request.repo.name)):
+        raise RefusedError(f"{str(request.repo)[:200]!r} cannot be the repository of {request.id}", "Correct it there.")
+    if not request.environment:
+        raise RefusedError(f"{request.id} names no environment", "Set it in the web app.")
     inputs = {"request_id": request.id, "environment": request.environment}
     if kind in dry_run_kinds:
         inputs["dry_run"] = "false"
@@ -158,21 +192,23 @@ def choose_run(
     ref: str,
     since: datetime,
     login: str | None,
-    is_taken: Callable[[WorkflowRun], bool],
+    owner_of: Callable[[WorkflowRun], str | None],
     others_open: Collection[str],
 ) -> RunChoice:
     """The run that a dispatch at `since` (GitHub's clock) on `ref` started.
 
-    A run that names the request wins; otherwise the earliest that `login` dispatched and that no other request has,
-    while no other dispatch (`others_open`: of which requests) is open there; else a person has to choose. `login` None:
-    somebody else dispatched it, so only the name can tell.
+    A run that is the request's already, by the index, wins, then one that names the request; otherwise the earliest
+    that `login` dispatched and that has no owner, while no other dispatch (`others_open`: of which requests) is open
+    there; else a person has to choose. `login` None: somebody else dispatched it, so only the name can tell.
     """
     recent = [run for run in listing.runs if run.branch == ref and _is_since(run, since)]
-    oldest_first = sorted(recent, key=_age_order)
-    named = [run for run in oldest_first if _is_named(run, request_id) and not is_taken(run)]
-    if named:
-        return RunChoice(Choice.FOUND, min(named, key=lambda run: (run.actor != login, _age_order(run))))
-    candidates = tuple(run for run in oldest_first if _may_be_ours(run, request_id, login) and not is_taken(run))
+    concerned = [run for run in sorted(recent, key=_age_order) if _concerns(run, request_id)]
+    free = [(run, owner) for run in concerned if (owner := owner_of(run)) in (None, request_id)]
+    own = [run for run, owner in free if owner == request_id]
+    named = [run for run, _ in free if _is_named(run, request_id)]
+    if own or named:
+        return RunChoice(Choice.FOUND, min(own or named, key=lambda run: (run.actor != login, _age_order(run))))
+    candidates = tuple(run for run, _ in free if _is_dispatched_by(run, login))
     if not candidates:
         outcome = Choice.NONE if listing.complete else Choice.INCOMPLETE
         return RunChoice(outcome, reason=f"no run on {ref} since {format_time(since)} can be this dispatch's")
@@ -195,15 +231,17 @@ def _is_since(run: WorkflowRun, since: datetime) -> bool:
     return run.fact.created_at is not None and run.fact.created_at >= since - TRIGGER_TOLERANCE
 
 
+def _concerns(run: WorkflowRun, request_id: str) -> bool:
+    """Whether the run names this request, or was dispatched and names nobody: only then is its owner of interest."""
+    is_others = find_other_owner(branch=run.branch, title=run.title, request_id=request_id) is not None
+    return not is_others and (run.event == DISPATCH_EVENT or _is_named(run, request_id))
+
+
 def _is_named(run: WorkflowRun, request_id: str) -> bool:
-    if find_other_owner(branch=run.branch, title=run.title, request_id=request_id) is not None:
-        return False
     return names_request(run.branch, request_id) or names_request(run.title, request_id)
 
 
-def _may_be_ours(run: WorkflowRun, request_id: str, login: str | None) -> bool:
-    if find_other_owner(branch=run.branch, title=run.title, request_id=request_id) is not None:
-        return False
+def _is_dispatched_by(run: WorkflowRun, login: str | None) -> bool:
     is_by = login is None or (run.actor or "").casefold() == login.casefold()
     return is_by and run.event == DISPATCH_EVENT
 
@@ -225,17 +263,26 @@ def _may_be_over(request: Request, kind: WorkflowKind, now: datetime) -> bool:
 
 def _why_busy(request: Request, kind: WorkflowKind, now: datetime) -> str | None:
     """The apply, destroy or run of the same kind that is still active; None where nothing is."""
-    for other in dict.fromkeys((*_CHANGING, kind)):
-        if other is WorkflowKind.DESTROY and is_destroy_superseded(request):
-            continue
+    for other in dict.fromkeys((*CHANGING, kind)):
+        run = request.runs.get(other)
         if other is kind and _may_be_over(request, other, now):
             continue
-        run = request.runs.get(other)
-        if run is not None and (run.is_active or run.is_waiting_for_person):
-            return f"{_article(other)} run is active" if run.is_active else _waits(other)
-        if other is not kind and lacks_run(request, other):
+        if run is not None and run.run_id is not None and _may_run(run, other):
+            return _waits(other) if run.is_waiting_for_person else f"{_article(other)} run is not over"
+        if other is not kind and lacks_run(request, other) and not _is_left_behind(request, other):
             return _open_intent(request, other)
     return None
+
+
+def _may_run(run: RunFact, kind: WorkflowKind) -> bool:
+    """Whether the run may still do something. An apply or destroy does while it has no result, whatever its status says
+    and however many came after it."""
+    return run.is_active or run.is_waiting_for_person or (kind in CHANGING and run.conclusion is None)
+
+
+def _is_left_behind(request: Request, kind: WorkflowKind) -> bool:
+    """Whether it is a destroy that an apply came after."""
+    return kind is WorkflowKind.DESTROY and is_destroy_superseded(request)
 
 
 def _why_not_plan(request: Request, _now: datetime) -> str | None:
@@ -249,7 +296,7 @@ def _why_not_apply(request: Request, now: datetime) -> str | None:
         return "the PR is not merged"
     if derive_status(request, now) is LifecycleStatus.APPLIED:
         return "the request is applied already"
-    return _why_gone(request) if _has_destroy(request) else None
+    return _why_gone(request)
 
 
 def _why_not_destroy(request: Request, now: datetime) -> str | None:
@@ -315,14 +362,14 @@ def _waits(kind: WorkflowKind) -> str:
 
 
 def _plan_ref(request: Request) -> str:
-    branch = request.branch or ""
+    branch = (request.branch or "").removeprefix(_HEADS)
     is_own = request_of_branch(branch) == request.id and not branch.startswith("cleanup/")
     if not is_own:
         raise RefusedError(
             f"{request.id} cannot be planned on branch {branch!r}, which is not its own",
             f"A plan runs on request/{request.id} or update/{request.id}/rev-N: correct branchName in the document.",
         )
-    return branch.removeprefix("refs/heads/")
+    return branch
 
 
 def _base_ref(request: Request, base_branch: str) -> str:
@@ -338,7 +385,7 @@ def _cleanup_inputs(request: Request, *, base_branch: str, is_prod: bool) -> Map
     files, folder = request.raw.get("targetFiles"), request.raw.get("targetEnvPath")
     paths = files if isinstance(files, list) else []
     strange = [path for path in (*paths, folder) if not isinstance(path, str) or _PATH.fullmatch(path) is None]
-    strange += [path for path in paths if isinstance(path, str) and ".." in path.split("/")]
+    strange += [path for path in (*paths, folder) if isinstance(path, str) and ".." in path.split("/")]
     if strange or not paths:
         what = f"{str(strange[0])[:80]!r} is no path in a repository" if strange else "targetFiles names no file"
         raise RefusedError(f"{request.id} cannot be cleaned up: {what}", "Correct targetFiles and targetEnvPath.")

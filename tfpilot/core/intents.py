@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from tfpilot.core.changes import RUN_FIELDS, field_change
-from tfpilot.core.document import field_at, format_time, object_of, parse_time
+from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time
 from tfpilot.core.model import (
     ABSENT,
     REQUESTED,
@@ -19,7 +19,14 @@ from tfpilot.core.model import (
     RequestLock,
     WorkflowKind,
 )
-from tfpilot.core.request import LEGACY_RUNS, TRIGGERS, canonical_run
+from tfpilot.core.request import (
+    LEGACY_RUNS,
+    TRIGGERS,
+    canonical_run,
+    is_of_older_revision,
+    parse_request,
+    revision_began,
+)
 
 LOCKED_FOR: Final = timedelta(minutes=2)
 LEAST_LEASE: Final = timedelta(seconds=60)
@@ -66,8 +73,7 @@ def intent_changes(
     document, source = request.raw, f"{kind.value} dispatched"
     return (
         *_trigger_changes(document, kind, now, source),
-        *_attempt_changes(document, canonical_run(kind), source),
-        *(_attempt_changes(document, (LEGACY_RUNS[kind],), source) if kind in LEGACY_RUNS else ()),
+        *(change for place in _run_places(kind) for change in _attempt_changes(document, place, source)),
         *field_change(document, ("github", "unresolved", kind.value), ABSENT, source),
         *(_cleanup_changes(document, now, destroy_run_id) if kind is WorkflowKind.CLEANUP else ()),
     )
@@ -78,13 +84,8 @@ def started_changes(
 ) -> tuple[FieldChange, ...]:
     """Stores the run that a dispatch started, in both places."""
     source = f"run {run_id} started"
-    values = {"runId": run_id, "url": html_url, "htmlUrl": html_url}
-    places = [canonical_run(kind), *([(LEGACY_RUNS[kind],)] if kind in LEGACY_RUNS else [])]
     changes = [
-        change
-        for place in places
-        for name, value in values.items()
-        for change in field_change(document, (*place, name), value, source)
+        change for place in _run_places(kind) for change in _started_at(document, place, run_id, html_url, source)
     ]
     if kind is WorkflowKind.CLEANUP:
         changes += field_change(document, ("github", "cleanupDispatchStatus"), "dispatched", source)
@@ -94,27 +95,34 @@ def started_changes(
 def is_still_open(document: JsonObject, record: DispatchRecord) -> bool:
     """Whether the document still holds that dispatch as its latest of the kind, without a run."""
     at = _trigger_of(document, record.kind)
-    run = object_of(field_at(document, canonical_run(record.kind)))
-    return at == record.triggered_at and not run.get("runId") and not run.get("conclusion")
+    return at == record.triggered_at and not _holds_run(document, canonical_run(record.kind))
 
 
 def take_back_changes(document: JsonObject, record: DispatchRecord) -> tuple[FieldChange, ...]:
-    """Puts back what the intent replaced, wherever the document still holds what the intent wrote."""
+    """Puts back what the intent replaced, wherever the document still holds what the intent wrote.
+
+    A place that holds a run by now keeps it whole: parts of the run before would say something wrong of this one.
+    """
+    taken = {place for place in _run_places(record.kind) if _holds_run(document, place)}
     return tuple(
         FieldChange(change.path, change.after, change.before, f"the {record.kind.value} was not started")
         for change in record.replaced
-        if field_at(document, change.path) == change.after
+        if change.path[:-1] not in taken and field_at(document, change.path) == change.after
     )
+
+
+def replaced_run_ids(record: DispatchRecord) -> frozenset[int]:
+    """The runs that the intent took the place of: none of them is the run that it started."""
+    ids = (number_of(change.before) for change in record.replaced if change.path[-1] == "runId")
+    return frozenset(run_id for run_id in ids if run_id is not None)
 
 
 def close_changes(document: JsonObject, kind: WorkflowKind) -> tuple[FieldChange, ...]:
     """Takes away a dispatch, not ours, of which a person confirmed that no run exists."""
     source = f"no {kind.value} run exists, confirmed by a person"
-    places = [canonical_run(kind), *([(LEGACY_RUNS[kind],)] if kind in LEGACY_RUNS else [])]
     changes = [change for path in TRIGGERS[kind] for change in field_change(document, path, ABSENT, source)]
-    for place in places:
-        stored = object_of(field_at(document, place))
-        if not stored.get("runId") and not stored.get("conclusion"):
+    for place in _run_places(kind):
+        if not _holds_run(document, place):
             changes += field_change(document, (*place, "status"), ABSENT, source)
     return tuple(changes)
 
@@ -131,9 +139,16 @@ def error_changes(document: JsonObject, reason: str) -> tuple[FieldChange, ...]:
 def overwritten_changes(document: JsonObject, records: Iterable[DispatchRecord]) -> tuple[FieldChange, ...]:
     """What another writer has overwritten of our latest dispatch of each kind, by our own records, put back.
 
-    A later trigger of the same kind is a newer dispatch and no overwriting; so is a newer plan, cleanup or drift run.
+    A later trigger of the same kind is a newer dispatch and no overwriting; so is a newer plan, cleanup or drift run,
+    and a newer pull request.
     """
-    standing = [each for each in records if each.state in (DispatchState.OPEN, DispatchState.STARTED)]
+    began = revision_began(parse_request(document))
+    standing = [
+        each
+        for each in records
+        if each.state in (DispatchState.OPEN, DispatchState.STARTED)
+        and not is_of_older_revision(each.kind, each.triggered_at, began)
+    ]
     latest = {each.kind: each for each in sorted(standing, key=lambda each: each.triggered_at)}
     return tuple(change for record in latest.values() for change in _overwritten(document, record))
 
@@ -149,11 +164,10 @@ def _overwritten(document: JsonObject, record: DispatchRecord) -> Iterator[Field
     is_lost = record.run_id is not None and stored.get("runId") != record.run_id
     if not is_lost and (at == record.triggered_at or record.state is DispatchState.STARTED):
         return
-    places = [canonical_run(record.kind), *([(LEGACY_RUNS[record.kind],)] if record.kind in LEGACY_RUNS else [])]
-    for place in places:
-        yield from _attempt_changes(document, place, source)
-        if record.run_id is not None:
-            yield from field_change(document, (*place, "runId"), record.run_id, source)
+    named = {} if record.run_id is None else {"runId": record.run_id}
+    for place in _run_places(record.kind):
+        if record.run_id is None or object_of(field_at(document, place)).get("runId") != record.run_id:
+            yield from _attempt_changes(document, place, source, named)
 
 
 def _is_newer_run(stored: JsonObject, record: DispatchRecord) -> bool:
@@ -171,13 +185,40 @@ def _trigger_changes(document: JsonObject, kind: WorkflowKind, at: datetime, sou
         yield from field_change(document, path, format_time(at), source)
 
 
-def _attempt_changes(document: JsonObject, place: tuple[str, ...], source: str) -> Iterator[FieldChange]:
-    """An attempt without id in place of what is stored of a run; fields that are no fact of a run stay."""
+def _attempt_changes(
+    document: JsonObject, place: tuple[str, ...], source: str, named: JsonObject | None = None
+) -> Iterator[FieldChange]:
+    """An attempt that says nothing but `named`, by default not even its id, in place of what is stored of a run; fields
+    that are no fact of a run stay."""
     stored = object_of(field_at(document, place))
-    for name in RUN_FIELDS.values():
-        if name != "status" and name in stored:
-            yield from field_change(document, (*place, name), ABSENT, source)
-    yield from field_change(document, (*place, "status"), REQUESTED, source)
+    cleared = {name: ABSENT for name in RUN_FIELDS.values() if name in stored}
+    for name, value in {**cleared, "status": REQUESTED, **(named or {})}.items():
+        yield from field_change(document, (*place, name), value, source)
+
+
+def _started_at(
+    document: JsonObject, place: tuple[str, ...], run_id: int, html_url: str | None, source: str
+) -> Iterator[FieldChange]:
+    """The run in one place. What is stored there of another run is taken out first."""
+    links = {} if html_url is None else {"url": html_url, "htmlUrl": html_url}
+    named = {"runId": run_id, **links}
+    stored = object_of(field_at(document, place))
+    if _holds_run(document, place) and stored.get("runId") != run_id:
+        yield from _attempt_changes(document, place, source, named)
+        return
+    for name, value in named.items():
+        yield from field_change(document, (*place, name), value, source)
+
+
+def _run_places(kind: WorkflowKind) -> tuple[tuple[str, ...], ...]:
+    """Where the document keeps a run of that kind, the canonical place first."""
+    return (canonical_run(kind), *([(LEGACY_RUNS[kind],)] if kind in LEGACY_RUNS else []))
+
+
+def _holds_run(document: JsonObject, place: tuple[str, ...]) -> bool:
+    """Whether a run stands there that is known or over: more than an attempt that was asked for."""
+    stored = object_of(field_at(document, place))
+    return bool(stored.get("runId") or stored.get("conclusion"))
 
 
 def _cleanup_changes(document: JsonObject, now: datetime, destroy_run_id: int | None) -> Iterator[FieldChange]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from tfpilot.core.dispatch import OTHERS_FORGOTTEN_AFTER, Choice, RunChoice, choose_run
 from tfpilot.core.facts import TRIGGER_TOLERANCE
-from tfpilot.core.intents import is_still_open, started_changes
+from tfpilot.core.intents import is_still_open, replaced_run_ids, started_changes
 from tfpilot.core.lifecycle import lacks_run
+from tfpilot.core.listing import tracked_runs
 from tfpilot.core.model import (
     Claim,
     DispatchRecord,
@@ -31,6 +32,7 @@ from tfpilot.operations.rewrite import rewrite
 
 LIST_DEADLINE: Final = timedelta(seconds=10)
 _MOST_LOST_CLAIMS: Final = 20
+_NOTHING_STARTED: Final = frozenset({DispatchState.REFUSED, DispatchState.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,10 @@ def search_for(edges: Edges, request: Request, kind: WorkflowKind) -> Search:
 
 
 def find_open_record(records: Iterable[StoredDispatch], kind: WorkflowKind) -> StoredDispatch | None:
-    """Our latest record of a dispatch of that kind, if its run is not known; None otherwise."""
-    of_kind = [each for each in records if each.record.kind is kind]
-    latest = max(of_kind, key=lambda each: each.record.triggered_at, default=None)
+    """Our latest record of a dispatch of that kind that may have started something, if its run is not known; None
+    otherwise."""
+    standing = [each for each in records if each.record.kind is kind and each.record.state not in _NOTHING_STARTED]
+    latest = max(standing, key=lambda each: each.record.triggered_at, default=None)
     return latest if latest is not None and latest.record.state is DispatchState.OPEN else None
 
 
@@ -83,9 +86,18 @@ def discover(edges: Edges, search: Search) -> RunChoice:
     lost: set[int] = set()
     while len(lost) <= _MOST_LOST_CLAIMS:
         found = look(edges, search, without=lost)
-        if found.run is None or claim_run(edges, search.request.id, search.kind, found.run).holds:
+        if found.run is None:
             return found
-        lost.add(found.run.fact.run_id or 0)
+        claim = claim_run(edges, search.request.id, search.kind, found.run)
+        if claim.holds:
+            return found
+        run_id = found.run.fact.run_id or 0
+        if claim.owner is None:
+            raise StorageError(
+                f"Whose {search.kind.value} run {run_id} is cannot be told: its entry in the run index is unreadable",
+                "Audit the run index: it offers to remove the entry.",
+            )
+        lost.add(run_id)
     raise StorageError(f"Other requests claim every {search.kind.value} run", "Try again in a minute.")
 
 
@@ -103,7 +115,7 @@ def look(edges: Edges, search: Search, *, without: Iterable[int] = ()) -> RunCho
         ref=search.ref,
         since=since,
         login=edges.workflows.me().login if search.record is not None else None,
-        owner_of=_owner_of(edges, search, rows, frozenset(without)),
+        owner_of=_owner_of(edges, search, rows, frozenset(without) | _earlier_runs(search)),
         others_open=_others_open(edges, search, rows, earliest=since - OTHERS_FORGOTTEN_AFTER),
     )
 
@@ -129,19 +141,23 @@ def adopt(
     edges: Edges, search: Search, *, run_id: int, html_url: str | None, settled_by: str
 ) -> tuple[tuple[FieldChange, ...], tuple[str, ...]]:
     """Stores a claimed run in the request and in our record. Answers what was changed in the request, and what went
-    wrong beside it.
+    wrong beside it: nothing is changed where another writer put something else in the place of the intent.
 
     Raises StorageError or ConflictError where the request could not be written: the claim stands, and the next sync
     goes on from it.
     """
 
     def decide(request: Request) -> tuple[FieldChange, ...]:
-        is_open = is_still_open(request.raw, search.record) if search.record else lacks_run(request, search.kind)
+        is_open = _is_still_searched(request, search)
         return started_changes(request.raw, search.kind, run_id=run_id, html_url=html_url) if is_open else ()
 
     # Our record first: where the request cannot be written, it tells the next repair.
     notices = settle_record(edges, search.record, run_id=run_id, settled_by=settled_by)
-    return rewrite(edges, search.request.id, decide).changes, notices
+    done = rewrite(edges, search.request.id, decide)
+    tracked = done.request.runs.get(search.kind)
+    if tracked is None or tracked.run_id != run_id:
+        notices += (f"Another writer changed the {search.kind.value} meanwhile, so run {run_id} was not stored in it",)
+    return done.changes, notices
 
 
 def settle_known(edges: Edges, request: Request, records: Iterable[StoredDispatch]) -> tuple[str, ...]:
@@ -154,6 +170,7 @@ def settle_known(edges: Edges, request: Request, records: Iterable[StoredDispatc
             each.record.state is DispatchState.OPEN
             and run is not None
             and run.run_id is not None
+            and run.run_id not in replaced_run_ids(each.record)
             and _began_by(each.record, run.created_at)
         ):
             notices += settle_record(edges, each.record, run_id=run.run_id, settled_by="sync")
@@ -190,10 +207,27 @@ def _fresh_rows(edges: Edges) -> tuple[RequestRow, ...]:
     return snapshot.rows
 
 
+def _is_still_searched(request: Request, search: Search) -> bool:
+    """Whether the request still waits for the run of that very dispatch, and of no later one."""
+    if search.record is not None:
+        return is_still_open(request.raw, search.record)
+    kind = search.kind
+    return lacks_run(request, kind) and request.triggers.get(kind) == search.request.triggers.get(kind)
+
+
+def _earlier_runs(search: Search) -> frozenset[int]:
+    """The request's runs of that kind from before the dispatch: created within the tolerance, one may look as if it
+    were the one that is looked for."""
+    before = replaced_run_ids(search.record) if search.record is not None else frozenset()
+    if not lacks_run(search.request, search.kind):
+        return before
+    return before | {each.run_id for each in tracked_runs(search.request) if each.kind is search.kind}
+
+
 def _owner_of(
     edges: Edges, search: Search, rows: Iterable[RequestRow], without: frozenset[int]
 ) -> Callable[[WorkflowRun], str | None]:
-    """Which request has a run, by the documents and the index; None where none does."""
+    """Which request has a run, by the documents, the index and our records; None where none does."""
     tracked = {
         run.run_id: row.id
         for row in rows
@@ -202,6 +236,8 @@ def _owner_of(
         if run.kind is search.kind
     }
 
+    recorded: list[Mapping[int, str]] = []
+
     def owner_of(run: WorkflowRun) -> str | None:
         run_id = run.fact.run_id or 0
         if run_id in without:
@@ -209,9 +245,23 @@ def _owner_of(
         if run_id in tracked:
             return tracked[run_id]
         entry = edges.run_index.find(search.kind, run_id)
-        return entry.request_id if entry is not None else None
+        if entry is not None:
+            return entry.request_id
+        if not recorded:
+            recorded.append(_recorded_owners(edges, search))
+        return recorded[0].get(run_id)
 
     return owner_of
+
+
+def _recorded_owners(edges: Edges, search: Search) -> Mapping[int, str]:
+    """Which other request a run was dispatched for, by our records: they know it where the index could not be written
+    and another writer took the run out of the document."""
+    return {
+        record.run_id: record.request_id
+        for record in (each.record for each in edges.dispatches.list_started())
+        if record.run_id is not None and record.kind is search.kind and record.request_id != search.request.id
+    }
 
 
 def _others_open(edges: Edges, search: Search, rows: Iterable[RequestRow], *, earliest: datetime) -> frozenset[str]:
@@ -242,7 +292,11 @@ def _others_open(edges: Edges, search: Search, rows: Iterable[RequestRow], *, ea
 def _knows_its_run(row: RequestRow | None, record: DispatchRecord) -> bool:
     """Whether the request learned the run of our record from elsewhere."""
     tracked = row.tracked if row is not None else ()
-    return any(run.current and run.kind is record.kind and _began_by(record, run.created_at) for run in tracked)
+    earlier = replaced_run_ids(record)
+    return any(
+        run.current and run.kind is record.kind and run.run_id not in earlier and _began_by(record, run.created_at)
+        for run in tracked
+    )
 
 
 def _began_by(record: DispatchRecord, created_at: datetime | None) -> bool:

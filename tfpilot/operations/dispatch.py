@@ -25,6 +25,7 @@ from tfpilot.core.model import (
     GitHubFacts,
     Operator,
     Request,
+    RunFact,
     RunQuestion,
     WorkflowKind,
 )
@@ -32,8 +33,16 @@ from tfpilot.core.roles import Right
 from tfpilot.core.run_index import new_entry
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, RefusedError, StorageError
-from tfpilot.operations.discovery import Search, search_for, settle_known
-from tfpilot.operations.dispatch_intent import Draft, Intent, Recheck, check_eligible, take_back, write_intent
+from tfpilot.operations.discovery import Search, find_open_record, settle_known
+from tfpilot.operations.dispatch_intent import (
+    Draft,
+    Intent,
+    Recheck,
+    check_eligible,
+    check_not_overwritten,
+    take_back,
+    write_intent,
+)
 from tfpilot.operations.history import note_event
 from tfpilot.operations.open_dispatches import adopted, look_for_run
 from tfpilot.operations.request_lock import HeldLock, request_lock
@@ -88,14 +97,15 @@ def _dispatch(
 ) -> DispatchResult:
     settle_known(edges, request, edges.dispatches.list(request.id))
     fit = recheck(request)
-    if fit.lacks_run or search_for(edges, request, kind).record is not None:
+    records = edges.dispatches.list(request.id)
+    if fit.lacks_run or find_open_record(records, kind) is not None:
         return look_for_run(edges, request, kind, operator=operator)
     check_eligible(request, fit)
+    check_not_overwritten(request, kind, records)
     ahead = edges.workflows.me().clock_ahead
     with request_lock(edges, request.id, operation=f"dispatch {kind.value}", operator=operator) as lock:
-        if fit.asks_github:
-            _check_last_destroy(edges, request)
-        draft = Draft(request.id, kind, operator, recheck, ahead)
+        told = _ask_about_destroy(edges, request) if fit.asks_github else None
+        draft = Draft(request.id, kind, operator, _with_destroy_over(recheck, told), ahead)
         intent = write_intent(edges, draft, lock)
         result = _settle(edges, intent, _post(edges, intent, lock), operator=operator)
     result = replace(result, notices=(*result.notices, *lock.notices))
@@ -106,9 +116,21 @@ def _dispatch(
     return replace(looked, reason=reason, notices=(*result.notices, *looked.notices))
 
 
-def _check_last_destroy(edges: Edges, request: Request) -> None:
-    """Asks GitHub what became of the last destroy, and stores the answer. Raises RefusedError where it may still
-    run, or may have succeeded."""
+def _with_destroy_over(recheck: Recheck, told: RunFact | None) -> Recheck:
+    """As `recheck`; refused too where the request has a destroy that is not over by what GitHub `told`."""
+
+    def recheck_with_destroy(current: Request) -> Eligibility:
+        fit = recheck(current)
+        if fit.asks_github:
+            check_destroy_is_over(current, told)
+        return fit
+
+    return recheck_with_destroy
+
+
+def _ask_about_destroy(edges: Edges, request: Request) -> RunFact:
+    """What GitHub says of the last destroy's run, which is stored too. Raises RefusedError where it may still run, or
+    may have succeeded."""
     run = request.runs.get(WorkflowKind.DESTROY)
     if request.repo is None or run is None or run.run_id is None:
         raise RefusedError(
@@ -123,9 +145,10 @@ def _check_last_destroy(edges: Edges, request: Request) -> None:
             f"GitHub did not tell what became of destroy run {run.run_id}: {answer.detail or answer.outcome.value}",
             "Try again: only a destroy that is known to have failed may be repeated.",
         )
-    fact = answer.value.fact
+    fact: RunFact = answer.value.fact
     current = rewrite(edges, request.id, lambda now: tuple(run_changes(now, WorkflowKind.DESTROY, fact))).request
-    check_destroy_is_over(current, asked=True)
+    check_destroy_is_over(current, fact)
+    return fact
 
 
 def _post(edges: Edges, intent: Intent, lock: HeldLock) -> DispatchAnswer:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, Eligibility, order_for
+from tfpilot.core.dispatch import CHANGING, DispatchAnswer, DispatchOrder, Eligibility, order_for
 from tfpilot.core.document import apply_changes
-from tfpilot.core.intents import error_changes, intent_changes, take_back_changes
+from tfpilot.core.intents import error_changes, intent_changes, overwritten_changes, take_back_changes
 from tfpilot.core.model import (
     DispatchRecord,
     DispatchState,
@@ -24,7 +24,7 @@ from tfpilot.core.repair import next_version
 from tfpilot.core.request import parse_request
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, RefusedError
-from tfpilot.operations.discovery import settle_record
+from tfpilot.operations.discovery import find_open_record, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.request_lock import HeldLock
 from tfpilot.operations.rewrite import MAX_TRIES, check_unobstructed, read_active, rewrite
@@ -69,15 +69,16 @@ def write_intent(edges: Edges, draft: Draft, lock: HeldLock) -> Intent:
         stored = read_active(edges, draft.request_id)
         try:
             intent, changes = _plan_intent(edges, draft, stored, nonce=nonce, lock=lock)
+            if kept is None:
+                kept = edges.dispatches.add(intent.record)
+            else:
+                kept = edges.dispatches.put(intent.record, if_match=kept.etag)
+            _check_alone(edges, intent)
         except RefusedError as refusal:
             settle_record(
                 edges, kept.record if kept else None, state=DispatchState.REFUSED, settled_by="", detail=refusal.message
             )
             raise
-        if kept is None:
-            kept = edges.dispatches.add(intent.record)
-        else:
-            kept = edges.dispatches.put(intent.record, if_match=kept.etag)
         document = next_version(stored.document, changes, edges.clock())
         try:
             etag = edges.documents.put(draft.request_id, document, if_match=stored.etag)
@@ -92,6 +93,32 @@ def write_intent(edges: Edges, draft: Draft, lock: HeldLock) -> Intent:
         f"Other writers changed {draft.request_id} {MAX_TRIES} times meanwhile. Nothing was dispatched.",
         "Try again in a moment.",
     )
+
+
+def check_not_overwritten(request: Request, kind: WorkflowKind, records: Iterable[StoredDispatch]) -> None:
+    """Returns where the document holds what our records say of the dispatches that another may not follow.
+
+    Raises RefusedError: without what somebody overwrote, a request looks ready for what was started already.
+    """
+    concerned = [each.record for each in records if each.record.kind in {*CHANGING, kind}]
+    lost = overwritten_changes(request.raw, concerned)
+    if lost:
+        raise RefusedError(
+            f"Another writer has overwritten a dispatch of {request.id}: {', '.join(each.dotted for each in lost)}",
+            "Repair the request first: that puts back what was overwritten.",
+        )
+
+
+def _check_alone(edges: Edges, intent: Intent) -> None:
+    """Returns where no other dispatch of the kind is open or overwritten, by our records. Ours is stored by now: of two
+    who dispatch at once, at least one sees the other, whatever became of the lock in the document."""
+    record = intent.record
+    others = [each for each in edges.dispatches.list(record.request_id) if each.record.nonce != record.nonce]
+    if find_open_record(others, record.kind) is not None:
+        raise RefusedError(
+            f"Another {record.kind.value} of {record.request_id} was dispatched meanwhile", "Look at the request again."
+        )
+    check_not_overwritten(intent.request, record.kind, others)
 
 
 def _plan_intent(

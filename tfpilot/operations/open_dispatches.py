@@ -8,16 +8,17 @@ from datetime import timedelta
 
 from tfpilot.core.diagnosis import NOT_DISPATCHED_AFTER
 from tfpilot.core.dispatch import Choice, DispatchEnd, DispatchResult, RunChoice
-from tfpilot.core.intents import close_changes, take_back_changes
+from tfpilot.core.intents import close_changes, is_still_open, take_back_changes
 from tfpilot.core.lifecycle import lacks_run
 from tfpilot.core.model import DispatchState, FieldChange, Operator, Request, WorkflowKind, WorkflowRun
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
-from tfpilot.errors import ConflictError, RefusedError, StorageError, UpstreamError
+from tfpilot.errors import ConflictError, RefusedError, StorageError, TfPilotError, UpstreamError
 from tfpilot.operations.discovery import Search, adopt, claim_run, discover, look, search_for, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import read_request, rewrite
 from tfpilot.operations.rights import check_may, check_may_dispatch
+from tfpilot.operations.run_events import replay_parked
 
 
 def choose_run(edges: Edges, request_id: str, kind: WorkflowKind, run_id: int, *, operator: Operator) -> DispatchResult:
@@ -86,8 +87,8 @@ def look_for_run(
 
     What GitHub or storage could not tell is UNKNOWN with the reason.
     """
-    search = search_for(edges, request, kind)
     try:
+        search = search_for(edges, request, kind)
         found = discover(edges, search)
         for wait in waits:
             if found.run is not None:
@@ -112,7 +113,8 @@ def adopted(
     operator: Operator,
     end: DispatchEnd = DispatchEnd.FOUND,
 ) -> DispatchResult:
-    """The run is the request's. Where it cannot be stored now, our record tells the next repair."""
+    """The run is the request's. Where it cannot be stored now, our record tells the next repair. What webhooks said of
+    it before anybody knew whose it is counts from now on."""
     result = DispatchResult(search.request.id, search.kind, end, run_id=run_id, html_url=html_url)
     try:
         _, notices = adopt(edges, search, run_id=run_id, html_url=html_url, settled_by=operator.login)
@@ -122,7 +124,15 @@ def adopted(
     notices += note_event(
         edges, search.request.id, f"{search.kind.value}_{event}", operator=operator, data={"runId": run_id}
     )
-    return replace(result, notices=notices)
+    return replace(result, notices=notices + _replayed(edges, search.kind, run_id))
+
+
+def _replayed(edges: Edges, kind: WorkflowKind, run_id: int) -> tuple[str, ...]:
+    try:
+        replay_parked(edges, kind, run_id)
+    except TfPilotError as error:
+        return (f"What webhooks said of run {run_id} was not taken in: {error.message}",)
+    return ()
 
 
 def _open_search(edges: Edges, request: Request, kind: WorkflowKind) -> Search:
@@ -138,9 +148,11 @@ def _candidates(edges: Edges, search: Search) -> tuple[WorkflowRun, ...]:
 
 
 def _closing(current: Request, search: Search) -> tuple[FieldChange, ...]:
-    if search.record is not None and (back := take_back_changes(current.raw, search.record)):
-        return back
-    return close_changes(current.raw, search.kind) if lacks_run(current, search.kind) else ()
+    """What closes the dispatch that was looked for; nothing where a run of it or another dispatch is there by now."""
+    if search.record is not None:
+        return take_back_changes(current.raw, search.record) if is_still_open(current.raw, search.record) else ()
+    is_same = current.triggers.get(search.kind) == search.request.triggers.get(search.kind)
+    return close_changes(current.raw, search.kind) if is_same and lacks_run(current, search.kind) else ()
 
 
 def _told(found: RunChoice) -> str:

@@ -45,9 +45,9 @@ def request_lock(edges: Edges, request_id: str, *, operation: str, operator: Ope
         _check_free(request, edges.clock())
         return lock_changes(request.raw, holder=holder, operation=operation, now=taken_at)
 
-    rewrite(edges, request_id, take)
     lock = HeldLock(holder, taken_at + LOCKED_FOR)
     try:
+        rewrite(edges, request_id, take)  # it may be taken though storage did not say so
         yield lock
     finally:
         lock.notices += _released(edges, request_id, holder)
