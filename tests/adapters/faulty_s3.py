@@ -64,6 +64,10 @@ class FaultyS3:
 
         self._add(kind, act_and_forward)
 
+    def rewrite(self, kind: str, change: Callable[[Answer], Answer]) -> None:
+        """The next such request is carried out, and `change` makes of its answer what is answered."""
+        self._add(kind, lambda forward: change(forward()))
+
     def hang(self, kind: str, until: threading.Event) -> None:
         """The next such request is carried out only after `until`."""
         self.interfere(kind, lambda: until.wait(30))
