@@ -105,6 +105,7 @@ def test_noncurrent_versions_are_part_of_the_plan_that_was_shown(reality: Realit
         Bucket=reality.bucket.name, VersioningConfiguration={"Status": "Enabled"}
     )
     assert "--noncurrent-days" in lifecycle("plan").stdout
+    assert "apply --noncurrent-days 7 --digest" in lifecycle("plan", "--noncurrent-days", "7").stdout
     (plan,) = json_lines(lifecycle("plan", "--noncurrent-days", "7", "--json"))
     assert lifecycle("apply", "--digest", plan["digest"]).exit_code == 1
     assert lifecycle("apply", "--digest", plan["digest"], "--noncurrent-days", "7").exit_code == 0

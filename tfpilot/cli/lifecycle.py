@@ -84,7 +84,7 @@ def _show_plan(plan: LifecyclePlan) -> None:
         show(line)
     _show_notices(plan.notices)
     if plan.after is not None:
-        show(f"To write it: run-index lifecycle apply --digest {plan.digest}")
+        show(f"To write it: {plan.command}")
 
 
 def _show_applied(applied: Applied) -> None:
@@ -120,6 +120,7 @@ def _retention_answer(retention: Retention) -> dict[str, Any]:
 def _plan_answer(plan: LifecyclePlan) -> dict[str, Any]:
     return {
         "digest": plan.digest,
+        "command": plan.command,
         "changes": plan.after is not None,
         "before": plan.before.configuration,
         "after": plan.before.configuration if plan.after is None else plan.after,

@@ -127,6 +127,7 @@ class LifecyclePlan:
     """The configuration that was read, and the one to write in its place: `after` is None where nothing is to do.
 
     `difference`: lines of both, as `diff -u` shows them. `digest` names what was read and what would be written.
+    `noncurrent_days`: what the plan was made with.
     """
 
     before: StoredLifecycle
@@ -134,6 +135,13 @@ class LifecyclePlan:
     difference: tuple[str, ...]
     notices: tuple[str, ...]
     digest: str
+    noncurrent_days: int | None = None
+
+    @property
+    def command(self) -> str:
+        """What to type to carry it out."""
+        asked = "" if self.noncurrent_days is None else f" --noncurrent-days {self.noncurrent_days}"
+        return f"run-index lifecycle apply{asked} --digest {self.digest}"
 
 
 def coverage_of(configuration: JsonObject) -> Coverage:
@@ -204,6 +212,7 @@ def plan_rule(stored: StoredLifecycle, *, noncurrent_days: int | None = None) ->
         difference=() if is_same else tuple(told),
         notices=(*_obstacles(merged), *versioning_notices(StoredLifecycle(merged, stored.versioning))),
         digest=_digest(stored, merged),
+        noncurrent_days=noncurrent_days,
     )
 
 
@@ -222,7 +231,7 @@ def check_digest(plan: LifecyclePlan, digest: str | None) -> None:
         return
     what = "No plan was named" if digest is None else f"The plan is not {digest} any more"
     raise RefusedError(
-        f"{what}: nothing was written", f"Look at `run-index lifecycle plan`, then apply with --digest {plan.digest}"
+        f"{what}: nothing was written", f"Look at the plan as it is now, and if it is right: {plan.command}"
     )
 
 
