@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from tfpilot.core.run_index import is_expired, new_entry
 from tfpilot.core.webhook import Action, Decision, decide_run
 from tfpilot.core.webhook_event import Event, parse_event
 from tfpilot.edges import Edges
-from tfpilot.errors import StorageError
+from tfpilot.errors import ArchivedError, NotFoundError, StorageError
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
 
@@ -78,7 +79,7 @@ def replay_parked(edges: Edges, kind: WorkflowKind, run_id: int) -> Sequence[Out
     """What became of the deliveries about a run that had waited until somebody claimed it, the oldest first. Each is
     removed once it was handled; nothing is done while nobody owns the run.
 
-    Raises StorageError, ConflictError, NotFoundError, ArchivedError or DocumentError; what was not handled stays.
+    Raises StorageError, ConflictError or DocumentError; what was not handled stays.
     """
     parked = edges.deliveries.list_parked(kind, run_id)
     owner = _owner_of(edges, kind, run_id) if parked else None
@@ -93,10 +94,12 @@ def event_of(edges: Edges, name: str, body: bytes) -> Event:
 
 
 def _replay(edges: Edges, parked: StoredDelivery, owner: str) -> Outcome | None:
+    """What became of it; None where the owner is no active request any more, which nothing may change."""
     event = event_of(edges, parked.delivery.event, parked.delivery.body)
     outcome = None
     if event.run is not None and event.kind is not None:
-        outcome = apply_run(edges, owner, event.kind, event.run, actor=event.sender)
+        with suppress(NotFoundError, ArchivedError):
+            outcome = apply_run(edges, owner, event.kind, event.run, actor=event.sender)
     edges.deliveries.remove_kept(parked)
     return outcome
 
