@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from tfpilot.core.delivery import StoredDelivery, parse_payload
 from tfpilot.core.lifecycle import derive_status
@@ -18,6 +19,10 @@ from tfpilot.edges import Edges
 from tfpilot.errors import ArchivedError, NotFoundError, StorageError
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
+
+_IN_LINE: Final = tuple(threading.Lock() for _ in range(64))
+"""Events of one request come in bursts. Within this process they queue, instead of losing their races to each other;
+what keeps them apart from other writers is the condition of each write."""
 
 Decide = Callable[[Request], Decision]
 """What an event changes in a request as it stands now."""
@@ -67,7 +72,8 @@ def change_request(edges: Edges, request_id: str, decide: Decide, *, actor: str,
         decided.append((request, decision))
         return decision.changes if decision.applies else ()
 
-    rewritten = rewrite(edges, request_id, changes_of)
+    with _IN_LINE[hash(request_id) % len(_IN_LINE)]:
+        rewritten = rewrite(edges, request_id, changes_of)
     before, decision = decided[-1]
     if not rewritten.changes:
         return Outcome(decision, rewritten.request, written=False)
