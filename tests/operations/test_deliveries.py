@@ -251,6 +251,18 @@ def test_a_delivery_whose_update_failed_is_not_recorded_and_counts_when_it_comes
     assert memory.stored(REQUEST_ID)["planRun"]["conclusion"] == "success"
 
 
+def test_a_delivery_that_failed_before_anything_was_stored_is_not_answered_ok_the_second_time(memory: InMemory):
+    """The key that tells repetitions apart was stored before the work: a failed action was answered "ok" when it came
+    again."""
+    memory.store(with_pull(request()))
+    memory.bucket.outage = OUTAGE
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            received(memory, "pull_request", merged_payload(), guid="guid-1")
+    memory.bucket.outage = None
+    assert received(memory, "pull_request", merged_payload(), guid="guid-1").disposition is Disposition.APPLIED
+
+
 def test_while_storage_is_down_the_delivery_is_refused_and_says_that_it_could_not_be_kept(memory: InMemory):
     memory.bucket.outage = OUTAGE
     with pytest.raises(StorageError) as caught:
@@ -444,6 +456,8 @@ def test_a_run_that_is_claimed_while_its_delivery_is_put_aside_finds_its_request
         run_payload(kind="apply", **NAMELESS),
         run_payload(kind="destroy", repository={"full_name": "acme/other"}, **NAMELESS),
         run_payload(path=".github/workflows/lint.yml", **NAMELESS),
+        run_payload(kind="destroy", created_at=ago(minutes=12), **NAMELESS),
+        run_payload(kind="destroy", created_at=ago(hours=-25), **NAMELESS),
     ],
 )
 def test_a_run_that_no_open_dispatch_can_have_started_does_not_wait(memory: InMemory, payload: dict[str, Any]):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from tfpilot.core.changes import find_obstacle, run_changes
 from tfpilot.core.correlation import named_requests, request_of_branch
+from tfpilot.core.dispatch import OTHERS_FORGOTTEN_AFTER
 from tfpilot.core.document import apply_changes, format_time
 from tfpilot.core.facts import TRIGGER_TOLERANCE
 from tfpilot.core.model import FieldChange, JsonObject, RepoRef, Request, RunFact, WorkflowKind, WorkflowRun
@@ -99,6 +101,14 @@ def requests_named_by(run: WorkflowRun) -> tuple[str, ...]:
 def is_same_repo(repo: RepoRef | None, other: RepoRef | None) -> bool:
     """Whether both are known and the same; GitHub's names are case-insensitive."""
     return repo is not None and other is not None and str(repo).casefold() == str(other).casefold()
+
+
+def can_have_started(dispatched_at: datetime | None, run: WorkflowRun) -> bool:
+    """Whether the run may be the one that a dispatch at that time started; unknown times tell nothing against it."""
+    created_at = run.fact.created_at
+    if dispatched_at is None or created_at is None:
+        return True
+    return dispatched_at - TRIGGER_TOLERANCE <= created_at <= dispatched_at + OTHERS_FORGOTTEN_AFTER
 
 
 def is_own_branch(request: Request, branch: str | None) -> bool:

@@ -21,9 +21,9 @@ from tfpilot.core.delivery import (
     check_signature,
     check_size,
 )
-from tfpilot.core.model import Operator, Request, RequestRow, Role, WorkflowKind
+from tfpilot.core.model import Operator, Request, RequestRow, Role, WorkflowKind, WorkflowRun
 from tfpilot.core.roles import Right
-from tfpilot.core.run_guard import is_same_repo
+from tfpilot.core.run_guard import can_have_started, is_same_repo
 from tfpilot.core.webhook import Decision, decide, ignore, named_by, why_no_request
 from tfpilot.core.webhook_event import HANDLED_EVENTS, PING, Event
 from tfpilot.edges import Edges
@@ -216,7 +216,7 @@ def _apply_without_request(edges: Edges, case: _Case) -> Outcome | Decision | No
     """A run that names nobody waits while a dispatch of its kind does not know its run. The index is looked at once
     more after that: the dispatch may have claimed its run meanwhile, and found nothing that waited."""
     event = case.event
-    if event.kind is None or event.run_id is None or not _is_awaited(edges, event):
+    if event.run is None or event.kind is None or event.run_id is None or not _is_awaited(edges, event, event.run):
         named = named_by(event)
         return ignore(event, f"there is no request {named}" if named else "it names no request")
     edges.deliveries.keep(case.kept(Place.PARKED, _waits_for(event)))
@@ -224,16 +224,25 @@ def _apply_without_request(edges: Edges, case: _Case) -> Outcome | Decision | No
     return outcomes[-1] if outcomes else None
 
 
-def _is_awaited(edges: Edges, event: Event) -> bool:
-    """Whether a dispatch of that kind in that repository, ours or the web app's, does not know its run yet."""
+def _is_awaited(edges: Edges, event: Event, run: WorkflowRun) -> bool:
+    """Whether a dispatch of that kind in that repository, ours or the web app's, may have started the run and does not
+    know it yet."""
     ours = (each.record for each in edges.dispatches.list_open())
-    if any(record.kind is event.kind and is_same_repo(record.repo, event.repo) for record in ours):
+    if any(
+        record.kind is event.kind
+        and is_same_repo(record.repo, event.repo)
+        and can_have_started(record.triggered_at, run)
+        for record in ours
+    ):
         return True
     repo = str(event.repo).casefold()
-    return any(
-        row.repo.casefold() == repo and not row.archived and any(each.kind is event.kind for each in row.intents)
+    intents = (
+        intent
         for row in _fresh_rows(edges)
+        if row.repo.casefold() == repo and not row.archived
+        for intent in row.intents
     )
+    return any(intent.kind is event.kind and can_have_started(intent.at, run) for intent in intents)
 
 
 def _fresh_rows(edges: Edges) -> Sequence[RequestRow]:
