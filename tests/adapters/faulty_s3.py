@@ -18,7 +18,7 @@ _HOP_BY_HOP = frozenset({"transfer-encoding", "connection"})
 
 
 class FaultyS3:
-    """An HTTP proxy on loopback. `counts` tells the requests by kind: GET, LIST, PUT, HEAD."""
+    """An HTTP proxy on loopback. `counts` tells the requests by kind: GET, LIST, VERSIONS, PUT, DELETE, HEAD."""
 
     def __init__(self, target_url: str) -> None:
         self.target = urlsplit(target_url)
@@ -88,18 +88,22 @@ def refusal(status: int, code: str) -> Answer:
     return status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))], body
 
 
+def _kind_of(path: str) -> str:
+    kinds = {"list-type=2": "LIST", "?versions": "VERSIONS"}
+    return next((kind for mark, kind in kinds.items() if mark in path), "GET")
+
+
 def _handler_for(door: FaultyS3) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._pass("LIST" if "list-type=2" in self.path else "GET")
+            self._pass(_kind_of(self.path))
 
         def do_PUT(self) -> None:
-            self._pass("PUT")
+            self._pass(self.command)
 
-        def do_HEAD(self) -> None:
-            self._pass("HEAD")
+        do_DELETE = do_HEAD = do_PUT
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""
