@@ -305,6 +305,10 @@ class TestMeaning:
                 rule(Filter={"And": {"Tags": [{"Key": "k", "Value": "v"}]}}),
             ),
             (
+                rule(Filter={"And": {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]}}),
+                rule(Filter={"And": {"Tags": [{"Value": "2", "Key": "b"}, {"Value": "1", "Key": "a"}]}}),
+            ),
+            (
                 rule(Transitions=[{"Days": 1, "StorageClass": "A"}, {"Days": 2, "StorageClass": "B"}]),
                 rule(Transitions=[{"StorageClass": "B", "Days": 2}, {"StorageClass": "A", "Days": 1}]),
             ),

@@ -123,6 +123,17 @@ def test_what_somebody_else_wrote_over_it_is_told_loudly(memory: InMemory) -> No
         apply_retention(memory.edges, plan, operator=ADMIN)
 
 
+def test_what_the_portal_does_not_know_and_finds_afterwards_is_told_loudly(memory: InMemory) -> None:
+    plan = plan_retention(memory.edges)
+
+    def surprise() -> None:
+        memory.lifecycle.stored = replace(memory.lifecycle.stored, unknown=("Rule/Surprise",))
+
+    memory.lifecycle.interfere = surprise
+    with pytest.raises(ConflictError, match="Rule/Surprise is there too"):
+        apply_retention(memory.edges, plan, operator=ADMIN)
+
+
 def test_a_bucket_that_shows_the_write_late_is_read_again(memory: InMemory) -> None:
     plan = plan_retention(memory.edges)
     memory.lifecycle.behind = 3

@@ -55,9 +55,10 @@ def test_the_run_that_waits_is_queued_when_the_one_before_it_is_over(world: Worl
 
 def test_a_run_that_stops_waiting_lets_nobody_pass(world: World) -> None:
     first, second = start(world), start(world)
+    world.step()
     world.update_run(second.id, conclusion="cancelled")
     third = start(world)
-    assert states(world, first, second, third) == ["queued", "cancelled", "pending"]
+    assert states(world, first, second, third) == ["in_progress", "cancelled", "pending"]
 
 
 def test_other_environments_repositories_and_workflows_do_not_wait(world: World) -> None:
