@@ -61,7 +61,7 @@ _TOKEN: Final = re.compile(
 
 def log_sync(result: SyncResult, operator: Operator) -> None:
     """One line for a sync that wrote, with who asked and which fields changed; none for one that wrote nothing."""
-    if not (result.written or result.archived):
+    if not result.wrote:
         return
     structlog.get_logger("tfpilot.sync").info(
         "request written",
@@ -69,7 +69,7 @@ def log_sync(result: SyncResult, operator: Operator) -> None:
         operator=operator.login,
         mode=result.mode.value,
         fields=[change.dotted for change in result.plan.changes],
-        archived=result.archived,
+        beside=[type(step).__name__ for step in result.done],
         status_before=result.plan.status_before.value,
         status_after=result.plan.status_after.value,
     )

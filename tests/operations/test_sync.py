@@ -46,7 +46,9 @@ from tfpilot.errors import (
     RefusedError,
     StorageError,
 )
-from tfpilot.operations.sync import DEADLINE, MAX_TRIES, sync
+from tfpilot.operations.gathering import DEADLINE
+from tfpilot.operations.rewrite import MAX_TRIES
+from tfpilot.operations.sync import sync
 
 MAYA = Operator("maya-k", Role.DEVELOPER)
 TOM = Operator("tom-r", Role.APPROVER)

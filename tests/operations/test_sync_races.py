@@ -147,8 +147,8 @@ class MovingGitHub:
         if self._moving:
             number = next(self._next[query.request_id])
             self.heard[query.request_id].append(number)
-            return facts_at(number)
-        return facts_at(max(self.heard[query.request_id]))
+            return facts_at(number, query.request_id)
+        return facts_at(max(self.heard[query.request_id]), query.request_id)
 
     def stand_still(self) -> None:
         self._moving = False
@@ -157,12 +157,17 @@ class MovingGitHub:
         return None
 
 
-def facts_at(attempt: int) -> GitHubFacts:
+def run_of(request_id: str) -> int:
+    """The id of the request's plan run."""
+    return RUN_ID + IDS.index(request_id)
+
+
+def facts_at(attempt: int, request_id: str) -> GitHubFacts:
     """GitHub's answers when the plan is at that attempt: a newer review each time, and at some time a merge."""
     at = NOW + timedelta(seconds=attempt)
     merged = attempt >= MERGED_SINCE_ATTEMPT
     pull = PullFact(7, "https://github.com/acme/infra/pull/7", not merged, merged, at if merged else None)
-    fact = RunFact(RUN_ID, attempt, "completed", "success", f"{attempt:040x}", NOW, NOW, at)
+    fact = RunFact(run_of(request_id), attempt, "completed", "success", f"{attempt:040x}", NOW, NOW, at)
     return GitHubFacts(
         pull=Answer(FactOutcome.OK, replace(pull, merge_commit_sha="c0ffee") if merged else pull),
         reviews=Answer(FactOutcome.OK, (Review("tom-r", "APPROVED", at),)),
@@ -314,7 +319,7 @@ def first_versions() -> Iterator[JsonObject]:
     """Requests that are planning: of every other one the id of the run is still to be learned."""
     for number, request_id in enumerate(IDS):
         intended = with_run(with_pull(request(request_id)), "plan", status="requested", createdAt=ago(hours=1))
-        yield intended if number % 2 else stuck_planning(request_id, run_id=RUN_ID)
+        yield intended if number % 2 else stuck_planning(request_id, run_id=run_of(request_id))
 
 
 def ticking() -> Callable[[], datetime]:

@@ -14,10 +14,13 @@ import pytest
 from tests.fakes import Clock, InMemory
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Bulk
+from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
 from tfpilot.adapters.github import GitHubEdge, GitHubSettings, TokenCredential
+from tfpilot.adapters.github_workflows import GitHubWorkflows
 from tfpilot.adapters.memos import S3CheckedMemos
+from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.diagnosis import STUCK_CODES
 from tfpilot.core.model import FactOutcome, FindingCode, LifecycleStatus, Operator, Role, SyncMode, SyncResult
@@ -85,6 +88,11 @@ class Repaired:
     second: Mapping[str, SyncResult | TfPilotError]
     etags_after_first: Mapping[str, str]
     etags_after_second: Mapping[str, str]
+    etags_after_third: Mapping[str, str]
+
+    def cleaned_up(self) -> frozenset[str]:
+        """The requests whose cleanup the first repair dispatched: of them GitHub has news."""
+        return frozenset(name for name, result in self.repaired().items() if result.cleanup)
 
     def repaired(self) -> Mapping[str, SyncResult]:
         return {name: result for name, result in self.first.items() if isinstance(result, SyncResult)}
@@ -103,8 +111,10 @@ def repaired(s3_server: LocalS3) -> Iterator[Repaired]:
         first = _repair_all(edges)
         after, etags_after_first = _views(edges), _etags(bucket)
         clock.advance(minutes=1)
-        second = _repair_all(edges)
-        yield Repaired(edges, before, after, first, second, etags_after_first, _etags(bucket))
+        second, etags_after_second = _repair_all(edges), _etags(bucket)
+        clock.advance(minutes=1)
+        _repair_all(edges)
+        yield Repaired(edges, before, after, first, second, etags_after_first, etags_after_second, _etags(bucket))
 
 
 def _github(url: str) -> GitHubSettings:
@@ -118,7 +128,10 @@ def _edges(bucket: Bucket, github: GitHubEdge, clock: Clock) -> Edges:
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, Bulk(bucket)),
+        run_index=S3RunIndex(bucket),
+        dispatches=S3Dispatches(bucket, Bulk(bucket)),
         github=github,
+        workflows=GitHubWorkflows(github),
     )
 
 
@@ -189,9 +202,15 @@ def test_a_healthy_request_is_left_alone(repaired: Repaired, request_id: str) ->
 
 
 def test_a_second_repair_of_everything_writes_nothing(repaired: Repaired) -> None:
-    assert repaired.etags_after_second == repaired.etags_after_first
-    written = [name for name, result in repaired.second.items() if isinstance(result, SyncResult) and result.written]
-    assert written == []
+    written = {name for name, result in repaired.second.items() if isinstance(result, SyncResult) and result.written}
+    assert written == repaired.cleaned_up()
+    changed = {key for key, etag in repaired.etags_after_second.items() if repaired.etags_after_first[key] != etag}
+    assert {key.rpartition("/")[2].removesuffix(".json") for key in changed} == repaired.cleaned_up()
+
+
+def test_a_destroyed_request_without_cleanup_gets_one_and_then_nothing_more(repaired: Repaired) -> None:
+    assert repaired.cleaned_up() == {"req_dev_iam_e7rk3v", "req_dev_iam_d8sv4q"}
+    assert repaired.etags_after_third == repaired.etags_after_second
 
 
 def test_a_repair_makes_at_most_eight_calls_to_github(repaired: Repaired) -> None:

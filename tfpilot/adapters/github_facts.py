@@ -39,6 +39,8 @@ from tfpilot.core.model import (
 from tfpilot.errors import GitHubError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tfpilot.adapters.github_transport import Allowance
 
 P = ParamSpec("P")
@@ -119,9 +121,11 @@ class Questions:
     @_answered
     def run(self, question: RunQuestion) -> Answer[WorkflowRun]:
         """A workflow run by its id, else the newest one that names the request."""
-        if question.run_id is not None:
-            return self._run_by_id(question.kind, question.run_id)
-        return self._run_by_name(question)
+        if question.run_id is None:
+            return self._run_by_name(question)
+        if question.or_newer:
+            return self._run_or_newer(question, question.run_id)
+        return self._run_by_id(question.kind, question.run_id)
 
     @_answered
     def jobs(self, run: Answer[WorkflowRun]) -> Answer[JobsFact]:
@@ -185,15 +189,36 @@ class Questions:
 
     def _run_by_name(self, question: RunQuestion) -> Answer[WorkflowRun]:
         file = self.workflow_files[question.kind]
-        where = ("actions", "workflows", file, "runs")
-        reply = self._get(*where, what=f"workflow {file} of {self.query.repo}", parameters={"per_page": PER_PAGE})
-        runs = [run_of(item) for item in items_of(reply.data, "workflow_runs")]
+        reply, runs = self._newest_runs(file)
         named = [run for run in runs if self._is_named_by(run) and _is_since(run, question)]
         if not named:
             detail = f"no run names this request among the newest {PER_PAGE} of {file}"
             outcome = FactOutcome.NOT_FOUND if _reaches_back(runs, question) else FactOutcome.FAILED
             return Answer(outcome, detail=detail)
         return self._believed(max(named, key=_age_order), question.kind, reply)
+
+    def _run_or_newer(self, question: RunQuestion, run_id: int) -> Answer[WorkflowRun]:
+        """The newest of the request's runs of that kind, the known one included: the list tells of it too."""
+        try:
+            reply, runs = self._newest_runs(self.workflow_files[question.kind])
+        except GitHubError as error:
+            if error.outcome != FactOutcome.NOT_FOUND:
+                raise
+            return self._run_by_id(question.kind, run_id)  # the workflow file is gone, its runs may still be there
+        known = [run for run in runs if run.fact.run_id == run_id]
+        newer = [run for run in runs if self._is_followed(run, question.kind) and _is_after(run, question.not_before)]
+        if not known and not newer:
+            return self._run_by_id(question.kind, run_id)
+        return self._believed(max([*newer, *known], key=_age_order), question.kind, reply)
+
+    def _newest_runs(self, file: str) -> tuple[Reply, list[WorkflowRun]]:
+        where = ("actions", "workflows", file, "runs")
+        reply = self._get(*where, what=f"workflow {file} of {self.query.repo}", parameters={"per_page": PER_PAGE})
+        return reply, [run_of(item) for item in items_of(reply.data, "workflow_runs")]
+
+    def _is_followed(self, run: WorkflowRun, kind: WorkflowKind) -> bool:
+        """A plan is the request's where it ran on its branch, other runs where they name it."""
+        return run.branch == self.query.branch if kind is WorkflowKind.PLAN else self._is_named_by(run)
 
     def _is_named_by(self, run: WorkflowRun) -> bool:
         request_id = self.query.request_id
@@ -252,6 +277,10 @@ def _is_since(run: WorkflowRun, question: RunQuestion) -> bool:
     if question.not_before is None:
         return True
     return run.fact.created_at is not None and run.fact.created_at >= question.not_before - CLOCK_TOLERANCE
+
+
+def _is_after(run: WorkflowRun, since: datetime | None) -> bool:
+    return since is not None and run.fact.created_at is not None and run.fact.created_at > since
 
 
 def _reaches_back(runs: list[WorkflowRun], question: RunQuestion) -> bool:

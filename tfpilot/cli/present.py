@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tfpilot.cli.output import show, show_json
 from tfpilot.core.answers import row_answer, sync_answer, view_answer
 from tfpilot.core.document import format_time
-from tfpilot.core.model import RequestRow, SyncResult
+from tfpilot.core.model import CleanupDispatch, IndexBackfill, RepairStep, RequestRow, SyncResult
 from tfpilot.edges import HealthCheck
 from tfpilot.operations.browse import RequestList, RequestView
 
@@ -98,7 +98,16 @@ def _done(result: SyncResult) -> str:
     count = len(result.plan.changes)
     fields = [f"{count} field{'' if count == 1 else 's'}"] if count else []
     if result.dry_run:
-        parts = fields + ["1 archived copy" for _ in result.plan.steps]
+        parts = fields + [_step(step) for step in result.plan.steps]
         return f"would write {' and '.join(parts)}" if parts else "nothing to write"
-    parts = (fields if result.written else []) + (["1 archived copy"] if result.archived else [])
-    return f"wrote {' and '.join(parts)}" if parts else "nothing to write"
+    parts = (fields if result.written else []) + [_step(step) for step in result.done]
+    told = f"; cleanup: {result.cleanup}" if result.cleanup else ""
+    return f"wrote {' and '.join(parts)}{told}" if parts else "nothing to write"
+
+
+def _step(step: RepairStep) -> str:
+    if isinstance(step, IndexBackfill):
+        return f"index entry {step.kind.value}/run-{step.run_id}"
+    if isinstance(step, CleanupDispatch):
+        return f"cleanup{' (needs an admin)' if step.refusal else ''}"
+    return "archived copy"

@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tfpilot.core.document import format_time
-from tfpilot.core.model import ABSENT, Explanation, FieldChange, Finding, JsonObject, RequestRow, SyncResult
+from tfpilot.core.model import (
+    ABSENT,
+    CleanupDispatch,
+    Explanation,
+    FieldChange,
+    Finding,
+    IndexBackfill,
+    JsonObject,
+    RepairStep,
+    RequestRow,
+    SyncResult,
+)
 
 
 def request_answer(document: JsonObject, explanation: Explanation) -> dict[str, Any]:
@@ -93,6 +104,16 @@ def change_answer(change: FieldChange) -> dict[str, Any]:
     }
 
 
+def step_answer(step: RepairStep) -> dict[str, Any]:
+    """What a repair does beside the document."""
+    if isinstance(step, IndexBackfill):
+        return {"step": "index entry", "kind": step.kind.value, "runId": step.run_id}
+    if isinstance(step, CleanupDispatch):
+        needs = {"needsAdmin": step.refusal} if step.refusal else {}
+        return {"step": "cleanup", "destroyRunId": step.destroy_run_id, **needs}
+    return {"step": "archived copy"}
+
+
 def sync_answer(result: SyncResult) -> dict[str, Any]:
     """What a sync did: `mode` is `repair` where GitHub was asked, `tfpilot-only` where it was not."""
     answer: dict[str, Any] = {
@@ -103,7 +124,8 @@ def sync_answer(result: SyncResult) -> dict[str, Any]:
         "statusBefore": result.plan.status_before.value,
         "statusAfter": result.plan.status_after.value,
         "changes": [change_answer(change) for change in result.plan.changes],
-        "steps": [type(step).__name__ for step in result.plan.steps],
+        "steps": [step_answer(step) for step in result.plan.steps],
+        "done": [step_answer(step) for step in result.done],
         "facts": _facts_answer(result),
         "calls": result.facts.calls,
         "crossed": list(result.plan.crossed),
@@ -112,6 +134,8 @@ def sync_answer(result: SyncResult) -> dict[str, Any]:
     }
     if result.reason:
         answer["reason"] = result.reason
+    if result.cleanup:
+        answer["cleanup"] = result.cleanup
     return answer | degraded_answer(degraded=result.degraded, retry_after=result.retry_after)
 
 

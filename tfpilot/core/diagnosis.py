@@ -68,6 +68,7 @@ BEFORE_START: Final = frozenset({"pending", "queued"})
 _INTERRUPTED: Final = frozenset({"cancelled", "timed_out"})
 _KNOWN_CONCLUSIONS: Final = FAILED_CONCLUSIONS | EMPTY_CONCLUSIONS | {SUCCESS}
 _PREVIEW: Final = "Preview a repair: it asks GitHub and shows what it would write."
+_CHOOSE: Final = "Several runs could be it: choose the right one among the candidates."
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ def _run_unknown(case: _Case) -> Iterator[Finding]:
             continue
         since = trigger.at if trigger else None
         evidence = f"{kind.value} was dispatched{f' at {format_time(since)}' if since else ''}, its run id is not known"
-        yield _finding(FindingCode.RUN_UNKNOWN, since, [evidence], _PREVIEW)
+        action = _CHOOSE if kind in case.context.ambiguous else _PREVIEW
+        yield _finding(FindingCode.RUN_UNKNOWN, since, [evidence], action)
 
 
 def _not_dispatched(case: _Case) -> Iterator[Finding]:

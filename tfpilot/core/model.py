@@ -128,7 +128,8 @@ class SyncMode(StrEnum):
 
 
 class FactOutcome(StrEnum):
-    """What became of asking GitHub for one fact. Only `OK` and `NOT_FOUND` say something about GitHub."""
+    """What became of asking GitHub for one fact. CROSSED: it is another request's; AMBIGUOUS: of several runs none is
+    certainly ours."""
 
     OK = "ok"
     NOT_ASKED = "not asked"
@@ -140,6 +141,7 @@ class FactOutcome(StrEnum):
     UNREACHABLE = "unreachable"
     MALFORMED = "malformed"
     CROSSED = "crossed"
+    AMBIGUOUS = "ambiguous"
     FAILED = "failed"
 
 
@@ -492,7 +494,8 @@ class DiagnosisContext:
 
     `blocking_runs` names, per kind, the run of the same environment that ours waits behind. `no_run_listed` holds the
     kinds for which a complete listing showed no run. `index_owners` maps a tracked kind to the owner its index entry
-    names (None: no entry). `overwritten` lists the field paths that our own records say were overwritten.
+    names (None: no entry). `overwritten` lists the field paths that our own records say were overwritten. `ambiguous`
+    holds the kinds of which several runs could be the dispatched one.
     """
 
     jobs: Mapping[WorkflowKind, JobsFact] = field(default_factory=dict)
@@ -501,17 +504,20 @@ class DiagnosisContext:
     index_owners: Mapping[WorkflowKind, str | None] = field(default_factory=dict)
     overwritten: tuple[str, ...] = ()
     pull_not_found: bool = False
+    ambiguous: frozenset[WorkflowKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class RunQuestion:
     """One run to ask GitHub for: by id where it is known, else by looking for the request's name in the workflow's
-    newest runs, created at `not_before` or later."""
+    newest runs, created at `not_before` or later. `or_newer`: a newer one of the request in place of the known one,
+    which was created at `not_before`."""
 
     kind: WorkflowKind
     run_id: int | None = None
     not_before: datetime | None = None
     ask_jobs: bool = False
+    or_newer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,7 +596,24 @@ class ArchiveCopy:
     request_id: str
 
 
-RepairStep = ArchiveCopy
+@dataclass(frozen=True, slots=True)
+class IndexBackfill:
+    """The run index gets the entry that it lacks for a run that the request tracks."""
+
+    kind: WorkflowKind
+    run_id: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupDispatch:
+    """The cleanup after a destroy is dispatched. `refusal` says why the operator may not; empty where they may."""
+
+    destroy_run_id: int
+    refusal: str = ""
+
+
+RepairStep = IndexBackfill | CleanupDispatch | ArchiveCopy
 """What a repair does beside writing the document, in order."""
 
 
@@ -629,9 +652,9 @@ class SyncResult:
     """What a sync did, or with `dry_run` would do.
 
     `asked` False: AUTO found nothing that GitHub could settle, and `reason` says why. `written`: the document changed
-    in storage. `archived`: its final copy was written to `history/`. `degraded`: something could not be learned;
-    `retry_after` is how long GitHub asked us to wait. `notices` tell a person what went wrong beside the document,
-    which is stored.
+    in storage. `done`: the steps beside it that were taken, and `cleanup` what came of dispatching one. `degraded`:
+    something could not be learned; `retry_after` is how long GitHub asked us to wait. `notices` tell a person what went
+    wrong beside the document, which is stored.
     """
 
     request: Request
@@ -643,10 +666,21 @@ class SyncResult:
     plan: RepairPlan
     facts: GitHubFacts
     written: bool
-    archived: bool = False
+    done: tuple[RepairStep, ...] = ()
+    cleanup: str = ""
     degraded: bool = False
     retry_after: timedelta | None = None
     notices: tuple[str, ...] = ()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written, in the document or beside it."""
+        return self.written or bool(self.done)
+
+    @property
+    def archived(self) -> bool:
+        """Whether the final copy was written to `history/`."""
+        return any(isinstance(step, ArchiveCopy) for step in self.done)
 
 
 @dataclass(frozen=True, slots=True)

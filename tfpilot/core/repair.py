@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -23,18 +24,25 @@ from tfpilot.core.model import (
     FactsQuery,
     FieldChange,
     GitHubFacts,
+    IndexBackfill,
     JsonObject,
     LifecycleStatus,
     RepairPlan,
     RepairStep,
     Request,
+    RunFact,
     RunQuestion,
     WorkflowKind,
 )
 from tfpilot.core.request import parse_request, revision_began
+from tfpilot.core.run_index import LIFETIME
 
-_TELLING: Final = frozenset({FactOutcome.OK, FactOutcome.NOT_FOUND, FactOutcome.CROSSED})
+_TELLING: Final = frozenset({FactOutcome.OK, FactOutcome.NOT_FOUND, FactOutcome.CROSSED, FactOutcome.AMBIGUOUS})
 """Outcomes that say something about GitHub, and not only about reaching it."""
+
+
+FOLLOWED: Final = frozenset({WorkflowKind.PLAN, WorkflowKind.CLEANUP, WorkflowKind.DRIFT_PLAN})
+"""Kinds whose runs others start too (a push, another application), so that a newer one takes the known one's place."""
 
 
 def plan_query(request: Request, now: datetime) -> FactsQuery | None:
@@ -58,16 +66,32 @@ def plan_query(request: Request, now: datetime) -> FactsQuery | None:
     )
 
 
+def asks_the_same(query: FactsQuery | None, other: FactsQuery) -> bool:
+    """Whether answers to one query hold for the other: it is about the same pull request and the same runs, whatever
+    else became known of them."""
+    return query is not None and _without_times(query) == _without_times(other)
+
+
+def _without_times(query: FactsQuery) -> FactsQuery:
+    return replace(query, runs=tuple(replace(each, not_before=None) if each.or_newer else each for each in query.runs))
+
+
 def plan_repair(
-    request: Request, facts: GitHubFacts, now: datetime, *, archived: JsonObject | None = None
+    request: Request,
+    facts: GitHubFacts,
+    now: datetime,
+    *,
+    archived: JsonObject | None = None,
+    restored: Iterable[FieldChange] = (),
 ) -> RepairPlan:
     """The fields that GitHub's answers change, and the steps beside the document.
 
     Facts never regress, unknown fields stay, another request's run is never taken. A fact that GitHub did not answer
     keeps its stored value. With the same answers, a second plan on the changed document is empty. `archived` is the
-    copy in `history/`, None where there is none. A field whose writing would lose something is left out and said.
+    copy in `history/`, None where there is none. `restored` is what was put back into `request` before: it belongs to
+    the plan too. A field whose writing would lose something is left out and said.
     """
-    wanted = tuple(_changes(request, facts, now))
+    wanted = _merged(restored, _changes(request, facts, now))
     in_the_way = [(change, find_obstacle(request.raw, change)) for change in wanted]
     changes = tuple(change for change, obstacle in in_the_way if obstacle is None)
     repaired = parse_request(apply_changes(request.raw, changes))
@@ -85,6 +109,33 @@ def plan_repair(
             if answer.outcome is FactOutcome.CROSSED
         ),
     )
+
+
+def repaired(request: Request, plan: RepairPlan) -> Request:
+    """The request as the plan makes it."""
+    return parse_request(apply_changes(request.raw, plan.changes))
+
+
+def plan_backfill(
+    request: Request, owners: Mapping[WorkflowKind, str | None], now: datetime
+) -> tuple[IndexBackfill, ...]:
+    """The entries that the run index lacks for the runs which a repaired request tracks. `owners`: whom the index
+    names for each, None where there is no entry. One that would already be expired is not written."""
+    tracked = ((kind, request.runs[kind]) for kind, owner in owners.items() if owner is None)
+    return tuple(
+        IndexBackfill(kind, run.run_id, run.created_at)
+        for kind, run in tracked
+        if run.run_id is not None and run.created_at is not None and run.created_at + LIFETIME > now
+    )
+
+
+def _merged(restored: Iterable[FieldChange], learned: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
+    """One change per field, from what stands in the document to what GitHub says."""
+    merged = {change.path: change for change in restored}
+    for change in learned:
+        before = merged[change.path].before if change.path in merged else change.before
+        merged[change.path] = replace(change, before=before)
+    return tuple(change for change in merged.values() if change.before != change.after)
 
 
 def next_version(document: JsonObject, changes: Iterable[FieldChange], now: datetime) -> dict[str, Any]:
@@ -117,9 +168,18 @@ def _changes(request: Request, facts: GitHubFacts, now: datetime) -> Iterator[Fi
         yield from cleanup_pull_changes(request, facts.cleanup_pull.value, now)
     for kind, answer in facts.runs.items():
         if answer.value is not None:
-            yield from run_changes(request, kind, answer.value.fact)
+            fact = answer.value.fact
+            yield from run_changes(request, kind, fact, replacing=_replaces(request, kind, fact))
         elif answer.outcome is FactOutcome.NOT_FOUND and _repository_answers(facts):
             yield from unresolved_changes(request, kind, now)
+
+
+def _replaces(request: Request, kind: WorkflowKind, fact: RunFact) -> bool:
+    """Whether a run takes the place of the tracked one: a newer one of a kind that others start too."""
+    tracked = request.runs.get(kind)
+    if kind not in FOLLOWED or tracked is None or tracked.run_id in (None, fact.run_id):
+        return False
+    return tracked.created_at is not None and fact.created_at is not None and fact.created_at > tracked.created_at
 
 
 def _repository_answers(facts: GitHubFacts) -> bool:
@@ -144,14 +204,13 @@ def _is_expected(request: Request, kind: WorkflowKind, status: LifecycleStatus) 
 
 def _question(request: Request, kind: WorkflowKind) -> RunQuestion:
     run, trigger = request.runs.get(kind), request.triggers.get(kind)
-    run_id = run.run_id if run else None
-    not_before = trigger.at if trigger else revision_began(request)
-    return RunQuestion(
-        kind=kind,
-        run_id=run_id,
-        not_before=not_before if run_id is None else None,
-        ask_jobs=kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY),
-    )
+    ask_jobs = kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY)
+    if run is None or run.run_id is None:
+        not_before = trigger.at if trigger else revision_began(request)
+        return RunQuestion(kind, not_before=not_before, ask_jobs=ask_jobs)
+    if kind in FOLLOWED:
+        return RunQuestion(kind, run.run_id, not_before=run.created_at, or_newer=True)
+    return RunQuestion(kind, run.run_id, ask_jobs=ask_jobs)
 
 
 def _steps(

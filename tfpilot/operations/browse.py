@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,6 +10,7 @@ from typing import Final
 
 from tfpilot.core.diagnosis import diagnose
 from tfpilot.core.document import check_request_id
+from tfpilot.core.intents import overwritten_changes
 from tfpilot.core.lifecycle import explain, lacks_run, needs_repair
 from tfpilot.core.listing import occupants, waiting_kinds
 from tfpilot.core.model import (
@@ -23,8 +24,10 @@ from tfpilot.core.model import (
     RequestRow,
     Snapshot,
     Stored,
+    WorkflowKind,
 )
 from tfpilot.core.request import parse_request
+from tfpilot.core.run_index import LIFETIME
 from tfpilot.core.selection import RequestFilter, Selection, select
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, NotFoundError, StorageError, unknown_request
@@ -113,16 +116,34 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
 
 
 def _context(edges: Edges, request: Request, checked: Checked | None) -> DiagnosisContext:
-    """What others tell of the request: GitHub's last answer and, where a run waits, the others of its environment."""
-    context = context_of(request, checked)
+    """What others tell of the request: GitHub's last answer, the run index, our own records of dispatches and, where a
+    run waits, the other requests of its environment."""
+    records = [each.record for each in edges.dispatches.list(request.id)]
+    return replace(
+        context_of(request, checked),
+        index_owners=_index_owners(edges, request),
+        overwritten=tuple(change.dotted for change in overwritten_changes(request.raw, records)),
+        blocking_runs=_blocking_runs(edges, request),
+    )
+
+
+def _index_owners(edges: Edges, request: Request) -> Mapping[WorkflowKind, str | None]:
+    """Whom the run index names for each tracked run that is young enough to have an entry."""
+    now, owners = edges.clock(), {}
+    for kind, run in request.runs.items():
+        if run.run_id is not None and run.created_at is not None and run.created_at + LIFETIME > now:
+            entry = edges.run_index.find(kind, run.run_id)
+            owners[kind] = entry.request_id if entry else None
+    return owners
+
+
+def _blocking_runs(edges: Edges, request: Request) -> Mapping[WorkflowKind, str]:
     waiting = waiting_kinds(request)
     if not waiting or request.repo is None:
-        return context
+        return {}
     rows = edges.snapshots.refresh(older_than=FRESH_ENOUGH).rows
     occupant = occupants(row for row in rows if row.id != request.id).get((str(request.repo), request.environment))
-    if occupant is None:
-        return context
-    return replace(context, blocking_runs=dict.fromkeys(waiting, occupant.occupies))
+    return {} if occupant is None else dict.fromkeys(waiting, occupant.occupies)
 
 
 def context_of(request: Request, checked: Checked | None) -> DiagnosisContext:
@@ -145,6 +166,9 @@ def context_of(request: Request, checked: Checked | None) -> DiagnosisContext:
             and lacks_run(request, kind)
         ),
         pull_not_found="pull" in not_found,
+        ambiguous=frozenset(
+            kind for kind in WorkflowKind if checked.facts.get(kind.value) == FactOutcome.AMBIGUOUS.value
+        ),
     )
 
 

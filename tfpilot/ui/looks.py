@@ -63,6 +63,7 @@ OUTCOMES: Final[Mapping[FactOutcome, Look]] = {
     FactOutcome.UNREACHABLE: Look("unreachable", "red", "cloud_off"),
     FactOutcome.MALFORMED: Look("malformed", "red", "data_alert"),
     FactOutcome.CROSSED: Look("crossed", "orange", "shuffle"),
+    FactOutcome.AMBIGUOUS: Look("ambiguous", "orange", "alt_route"),
     FactOutcome.FAILED: Look("failed", "red", "error"),
 }
 """How GitHub answered one question."""
@@ -75,6 +76,7 @@ MEANINGS: Final[Mapping[FactOutcome, str]] = {
     FactOutcome.UNREACHABLE: "GitHub could not be reached",
     FactOutcome.MALFORMED: "the answer is not what GitHub documents",
     FactOutcome.CROSSED: "the answer is about another request, so it was left alone",
+    FactOutcome.AMBIGUOUS: "several runs could be it, so a person has to choose",
     FactOutcome.FAILED: "GitHub answered with an error",
 }
 """What an answer that taught nothing means; the stored fact is kept."""

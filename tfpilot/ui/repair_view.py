@@ -7,19 +7,20 @@ import streamlit as st
 from tfpilot.core.model import SyncMode, SyncResult
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
-from tfpilot.ui import facts, looks, shell, tables, words
+from tfpilot.ui import facts, looks, shell, steps, tables, words
 from tfpilot.ui.desk import Desk, Outcome, Verb, is_outdated
 
 
 def announce(ended: Outcome | None) -> None:
     """One passing line about what has just ended and changed something."""
     result = ended.result if ended else None
-    if result is None or result.dry_run or not result.written:
+    if result is None or result.dry_run or not result.wrote:
         return
     look = looks.STATUSES[result.explanation.status]
-    fields = words.counted(len(result.plan.changes), "field")
+    fields = [words.counted(len(result.plan.changes), "field")] if result.written else []
     st.toast(
-        f"{words.plain(result.request.id)}: {fields} written, now {look.label.lower()}",
+        f"{words.plain(result.request.id)}: {', '.join([*fields, *steps.counts_of(result.done)])} written, "
+        f"now {look.label.lower()}",
         icon=f":material/{look.icon}:",
         duration="long",
     )
@@ -71,8 +72,7 @@ def show_preview(edges: Edges, view: RequestView, desk: Desk) -> None:
                 kwargs={"shown": preview},
             )
     _show_gaps(preview)
-    if plan.changes:
-        tables.show_changes(plan.changes, written=False)
+    tables.show_changes(plan.changes, written=False, steps=plan.steps)
 
 
 def _show_nothing_to_repair(preview: SyncResult, desk: Desk) -> None:
@@ -94,9 +94,10 @@ def _promise(preview: SyncResult, view: RequestView, *, outdated: bool) -> str:
             "the repair again."
         )
     if not preview.plan.changes:
-        return "Nothing is written yet. The document is right; its final copy goes to history/."
+        todo = ", ".join(steps.text_of(step) for step in preview.plan.steps)
+        return f"Nothing is written yet. The document says what GitHub says. Repairing does the rest: {todo}."
     version = preview.request.version
-    also = " and its final copy to history/" if preview.plan.steps else ""
+    also = "".join(f", {steps.text_of(step)}" for step in preview.plan.steps)
     return (
         f"Nothing is written yet. Repairing asks GitHub again and writes version {version + 1}{also} if the "
         f"document is still at version {version}; else it plans again on what stands there."
@@ -105,7 +106,7 @@ def _promise(preview: SyncResult, view: RequestView, *, outdated: bool) -> str:
 
 def _size(result: SyncResult) -> str:
     fields = [words.counted(len(result.plan.changes), "field")] if result.plan.changes else []
-    return ", ".join([*fields, *["1 archived copy" for _ in result.plan.steps]])
+    return ", ".join([*fields, *steps.counts_of(result.plan.steps)])
 
 
 def _move(result: SyncResult) -> str:
@@ -122,27 +123,30 @@ def _show_done(result: SyncResult) -> None:
             title="Nothing was written",
             icon=":material/info:",
         )
-    elif result.archived and not result.written:
-        st.success(
-            "The document says what GitHub says. Its final copy is in history/ now.",
-            title="Archived copy written",
-            icon=":material/check_circle:",
-        )
-    elif not result.written:
+    elif not result.wrote:
         st.info("The document says what GitHub says.", title="Nothing was written", icon=":material/check_circle:")
-    else:
+    elif not result.written:
         st.success(
-            f"Version {result.request.version} is stored: {words.counted(len(result.plan.changes), 'field')} written. "
-            f"Status {_move(result)}",
+            f"The document says what GitHub says. Beside it: {', '.join(steps.counts_of(result.done))}.",
             title="Repaired" if result.mode is SyncMode.REPAIR else "Synced",
             icon=":material/check_circle:",
         )
+    else:
+        beside = "".join(f", {count}" for count in steps.counts_of(result.done))
+        st.success(
+            f"Version {result.request.version} is stored: {words.counted(len(result.plan.changes), 'field')}{beside} "
+            f"written. Status {_move(result)}",
+            title="Repaired" if result.mode is SyncMode.REPAIR else "Synced",
+            icon=":material/check_circle:",
+        )
+    if result.cleanup:
+        st.info(words.plain(words.sentence(f"The cleanup was dispatched: {result.cleanup}")), icon=":material/bolt:")
     for notice in result.notices:
         st.warning(words.plain(words.sentence(notice)), icon=":material/warning:")
     _show_gaps(result)
-    if result.written:
+    if result.wrote:
         st.markdown("**What was written**")
-        tables.show_changes(result.plan.changes, written=True)
+        tables.show_changes(result.plan.changes if result.written else (), written=True, steps=result.done)
 
 
 def _show_gaps(result: SyncResult) -> None:

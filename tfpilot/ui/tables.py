@@ -10,8 +10,9 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from tfpilot.core.model import ABSENT, FieldChange, Finding, LifecycleEvent
+from tfpilot.core.model import ABSENT, FieldChange, Finding, LifecycleEvent, RepairStep
 from tfpilot.ui import looks, words
+from tfpilot.ui.steps import cells_of
 
 _LONGEST_VALUE: Final = 60
 _LONGEST_LIST: Final = 2
@@ -38,20 +39,23 @@ def show_findings(findings: Iterable[Finding], now: datetime) -> None:
     show(rows, alt=f"Findings: {words.counted(len(rows), 'row')}")
 
 
-def show_changes(changes: Iterable[FieldChange], *, written: bool) -> None:
-    """Field by field what is stored and what GitHub says; `written`: what was stored and what is now."""
+def show_changes(changes: Iterable[FieldChange], *, written: bool, steps: Iterable[RepairStep] = ()) -> None:
+    """Field by field what is stored and what GitHub says; `written`: what was stored and what is now. Then what a
+    repair does beside the document."""
     before, after = ("Before", "Stored now") if written else ("Stored", "GitHub says")
-    rows = [
-        {
-            "Field": words.code(change.dotted),
-            "Change": _kind_of(change),
-            before: value(change.before),
-            after: f"**{value(change.after)}**" if change.after is not ABSENT else value(change.after),
-            "Source": words.plain(change.source),
-        }
+    columns = ("Field", "Change", before, after, "Source")
+    cells = [
+        (
+            words.code(change.dotted),
+            _kind_of(change),
+            value(change.before),
+            f"**{value(change.after)}**" if change.after is not ABSENT else value(change.after),
+            words.plain(change.source),
+        )
         for change in changes
     ]
-    show(rows, alt=f"Changes: {words.counted(len(rows), 'field')}")
+    rows = [dict(zip(columns, row, strict=True)) for row in (*cells, *(cells_of(step) for step in steps))]
+    show(rows, alt=f"Changes: {words.counted(len(rows), 'row')}")
 
 
 def show_events(events: Iterable[LifecycleEvent], now: datetime) -> None:
