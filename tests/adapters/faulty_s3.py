@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
@@ -103,14 +103,18 @@ def _handler_for(door: FaultyS3) -> type[BaseHTTPRequestHandler]:
         def do_PUT(self) -> None:
             self._pass(self.command)
 
-        do_DELETE = do_HEAD = do_PUT
+        def do_DELETE(self) -> None:
+            self._pass(self.command)
+
+        def do_HEAD(self) -> None:
+            self._pass(self.command)
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
         def _pass(self, kind: str) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, headers, content = door.take(kind)(lambda: self._forward(body))
+            status, headers, content = door.take(kind)(lambda: _forward(door.target, self, body))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
                 self._answer(status, headers, b"" if self.command == "HEAD" else content)
 
@@ -121,18 +125,19 @@ def _handler_for(door: FaultyS3) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        def _forward(self, body: bytes) -> Answer:
-            connection = HTTPConnection(door.target.hostname or "", door.target.port)
-            try:
-                kept = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-                connection.request(self.command, self.path, body, kept)
-                answer = connection.getresponse()
-                content = answer.read()
-                kept_headers = [pair for pair in answer.getheaders() if pair[0].lower() not in _HOP_BY_HOP]
-                if "content-length" not in {name.lower() for name, _ in kept_headers}:
-                    kept_headers.append(("Content-Length", str(len(content))))
-                return answer.status, kept_headers, content
-            finally:
-                connection.close()
-
     return Handler
+
+
+def _forward(target: SplitResult, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
+    connection = HTTPConnection(target.hostname or "", target.port)
+    try:
+        kept = {name: value for name, value in handler.headers.items() if name.lower() != "expect"}
+        connection.request(handler.command, handler.path, body, kept)
+        answer = connection.getresponse()
+        content = answer.read()
+        kept_headers = [pair for pair in answer.getheaders() if pair[0].lower() not in _HOP_BY_HOP]
+        if "content-length" not in {name.lower() for name, _ in kept_headers}:
+            kept_headers.append(("Content-Length", str(len(content))))
+        return answer.status, kept_headers, content
+    finally:
+        connection.close()

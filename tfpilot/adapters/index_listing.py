@@ -93,7 +93,10 @@ class BucketIndexListings:
         return self._listing.bodies_missing == 0
 
     def _is_recent(self, read_at: datetime | None, older_than: timedelta) -> bool:
-        return bool(older_than) and read_at is not None and self._clock() - read_at <= older_than
+        """Whether that is young enough. After a failure it is not: whoever asks wants to know whether it is over."""
+        if not older_than or read_at is None or self._listing.error is not None:
+            return False
+        return self._clock() - read_at <= older_than
 
     def _try_to_list(self) -> bool:
         began = self._clock()
