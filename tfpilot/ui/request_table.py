@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +13,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from tfpilot.core.document import format_time
 from tfpilot.core.model import RequestRow
-from tfpilot.ui import looks, words
+from tfpilot.ui import looks, spreadsheet, words
 from tfpilot.ui.looks import Look
 
 ROW_HEIGHT: Final = 32
@@ -23,7 +21,6 @@ WIDE: Final = ("Request", "Status", "Marks", "Env", "Updated", "PR", "Module", "
 NARROW: Final = ("Request", "Status", "Marks", "Env", "Updated", "PR", "Module")
 _STATUS_LOOKS: Final = (*looks.STATUSES.values(), looks.UNREADABLE)
 _MARK_LOOKS: Final = (looks.STUCK, looks.DRIFT, looks.ARCHIVED)
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def show(rows: Sequence[RequestRow], now: datetime, *, key: str, columns: Sequence[str], selected: str | None) -> None:
@@ -64,37 +61,31 @@ def frame(rows: Sequence[RequestRow], now: datetime) -> pd.DataFrame:
 
 
 def to_csv(rows: Iterable[RequestRow], now: datetime) -> str:
-    """All rows as CSV with plain values; what a spreadsheet would take for a formula is marked as text."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["request", "status", "stuck", "drift", "archived", "environment", "project", "module", "repo",
-                     "created_by", "updated_at", "version", "pr", "pr_url", "error"])  # fmt: skip
-    for row in rows:
-        status = row.status_at(now)
-        values: list[object] = [
-            row.id,
-            status.value if status else "unreadable",
-            row.is_stuck_at(now),
-            row.has_drift_at(now),
-            row.archived,
-            row.environment,
-            row.project,
-            row.module,
-            row.repo,
-            row.created_by,
-            format_time(row.updated_at) if row.updated_at else "",
-            row.version,
-            row.pr_number or "",
-            row.pr_url,
-            row.error or "",
-        ]
-        writer.writerow([_neutral(value) for value in values])
-    return out.getvalue()
+    """All rows as CSV with plain values."""
+    header = ("request", "status", "stuck", "drift", "archived", "environment", "project", "module", "repo",
+              "created_by", "updated_at", "version", "pr", "pr_url", "error")  # fmt: skip
+    return spreadsheet.to_csv(header, (_plain_values(row, now) for row in rows))
 
 
-def _neutral(value: object) -> object:
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else value
+def _plain_values(row: RequestRow, now: datetime) -> Sequence[object]:
+    status = row.status_at(now)
+    return (
+        row.id,
+        status.value if status else "unreadable",
+        row.is_stuck_at(now),
+        row.has_drift_at(now),
+        row.archived,
+        row.environment,
+        row.project,
+        row.module,
+        row.repo,
+        row.created_by,
+        format_time(row.updated_at) if row.updated_at else "",
+        row.version,
+        row.pr_number or "",
+        row.pr_url,
+        row.error or "",
+    )
 
 
 def _cells(row: RequestRow, now: datetime) -> Mapping[str, Any]:
