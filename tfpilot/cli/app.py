@@ -16,6 +16,7 @@ from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_show
 from tfpilot.cli.portal import command_portal, operator_of
 from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
 from tfpilot.cli.run_index import run_index
+from tfpilot.cli.sweep import sweep_command
 from tfpilot.cli.webhook import explain_webhook_lines
 from tfpilot.config import load_settings
 from tfpilot.core.model import LifecycleStatus, SyncMode
@@ -31,6 +32,7 @@ commands = typer.Typer(
 requests = typer.Typer(no_args_is_help=True, help="Look at requests.")
 commands.add_typer(requests, name="requests")
 commands.add_typer(run_index, name="run-index")
+commands.command("sweep")(sweep_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")]
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="A request id, such as req_dev_s3_abc123.")]

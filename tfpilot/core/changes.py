@@ -10,6 +10,7 @@ from typing import Final
 from tfpilot.core.approval import Verdict, weigh
 from tfpilot.core.document import field_at, format_time, number_of, object_of, parse_time
 from tfpilot.core.facts import TRIGGER_TOLERANCE, join_pulls, newest_run
+from tfpilot.core.lifecycle import latest_start
 from tfpilot.core.model import (
     ABSENT,
     FieldChange,
@@ -63,9 +64,20 @@ def run_changes(
     legacy = LEGACY_RUNS.get(kind)
     if legacy is not None:
         yield from _field_changes(request.raw, (legacy,), values, f"mirror of the {kind.value} fact")
+    if kind is WorkflowKind.CLEANUP:
+        yield from _cleanup_found_changes(request, fact)
     if kind in request.unresolved:
         path = ("github", "unresolved", kind.value)
         yield from field_change(request.raw, path, ABSENT, "GitHub answers for the run again")
+
+
+def _cleanup_found_changes(request: Request, fact: RunFact) -> Iterator[FieldChange]:
+    """A cleanup run since the destroy settles a dispatch that was pending, or had failed."""
+    status, destroyed_at = ("github", "cleanupDispatchStatus"), latest_start(request, WorkflowKind.DESTROY)
+    is_open = field_at(request.raw, status) in ("pending", "error")
+    if is_open and fact.created_at is not None and (destroyed_at is None or fact.created_at >= destroyed_at):
+        yield from field_change(request.raw, status, "dispatched", f"cleanup run {fact.run_id} exists")
+        yield from field_change(request.raw, ("github", "cleanupDispatchLastError"), ABSENT, "no longer true")
 
 
 def unresolved_changes(request: Request, kind: WorkflowKind, now: datetime) -> Iterator[FieldChange]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from tfpilot.core.document import format_time
 from tfpilot.core.model import (
+    NEVER,
     Checked,
     Explanation,
     FactUsed,
@@ -132,24 +133,31 @@ def needs_repair(
     `settled` holds the kinds whose run a person settled by hand; those, and runs that GitHub answered 404 for, are not
     asked for again.
     """
+    at = repair_after(request, thresholds, settled=settled)
+    return at is not None and now > at
+
+
+def repair_after(
+    request: Request, thresholds: Thresholds, *, settled: frozenset[WorkflowKind] = frozenset()
+) -> datetime | None:
+    """The instant after which the request needs repair, if nothing new is learned: NEVER where it does at once, None
+    where it never will by age."""
     if request.repo is None or is_abandoned(request):
-        return False
+        return None
     vetoed = settled | {kind for kind in WorkflowKind if _is_unresolved(request, kind)}
-    return (
-        _lacks_pull(request)
-        or _lacks_plan(request, vetoed)
-        or _has_stale_destroy(request, now, vetoed)
-        or any(
-            kind in request.triggers and lacks_run(request, kind)
-            for kind in (WorkflowKind.APPLY, WorkflowKind.DESTROY)
-            if kind not in vetoed
-        )
-        or any(
-            _is_stuck(request, kind, now, thresholds)
-            for kind in (WorkflowKind.PLAN, WorkflowKind.APPLY)
-            if kind not in vetoed
-        )
-    )
+    if _lacks_pull(request) or _lacks_plan(request, vetoed) or _lacks_change_run(request, vetoed):
+        return NEVER
+    deadlines = [
+        stuck_after(request, kind, thresholds) for kind in (WorkflowKind.PLAN, WorkflowKind.APPLY) if kind not in vetoed
+    ]
+    if WorkflowKind.DESTROY not in vetoed:
+        deadlines.append(_stale_at(request))
+    return min((at for at in deadlines if at is not None), default=None)
+
+
+def may_become_due(request: Request) -> bool:
+    """Whether GitHub is ever asked again about a request in which nothing looks wrong."""
+    return request.repo is not None and not is_abandoned(request) and not _is_settled_for_good(request, NEVER)
 
 
 def is_due(request: Request, now: datetime, checked: Checked | None) -> bool:
@@ -260,13 +268,17 @@ def _lacks_plan(request: Request, vetoed: frozenset[WorkflowKind]) -> bool:
     return has_pull and WorkflowKind.PLAN not in request.runs and WorkflowKind.PLAN not in vetoed
 
 
-def _has_stale_destroy(request: Request, now: datetime, vetoed: frozenset[WorkflowKind]) -> bool:
-    return WorkflowKind.DESTROY not in vetoed and is_destroy_stale(request, now)
+def _lacks_change_run(request: Request, vetoed: frozenset[WorkflowKind]) -> bool:
+    """Whether an apply or a destroy was triggered of which neither run id nor conclusion is known."""
+    kinds = {WorkflowKind.APPLY, WorkflowKind.DESTROY} - vetoed
+    return any(kind in request.triggers and lacks_run(request, kind) for kind in kinds)
 
 
-def _is_stuck(request: Request, kind: WorkflowKind, now: datetime, thresholds: Thresholds) -> bool:
-    at = stuck_after(request, kind, thresholds)
-    return at is not None and now > at
+def _stale_at(request: Request) -> datetime | None:
+    """The instant after which a destroy in flight is stale; NEVER where it is without any readable time."""
+    if is_destroy_superseded(request):
+        return None
+    return stale_after(request) or (NEVER if is_destroy_stale(request, NEVER) else None)
 
 
 def _is_unresolved(request: Request, kind: WorkflowKind) -> bool:

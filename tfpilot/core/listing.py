@@ -9,7 +9,14 @@ from typing import Final
 
 from tfpilot.core.diagnosis import BEFORE_START, stuck_since
 from tfpilot.core.document import text_of
-from tfpilot.core.lifecycle import derive_status, is_destroy_superseded, lacks_run, stale_after
+from tfpilot.core.lifecycle import (
+    derive_status,
+    is_destroy_superseded,
+    lacks_run,
+    may_become_due,
+    repair_after,
+    stale_after,
+)
 from tfpilot.core.model import NEVER, OpenIntent, Request, RequestRow, Thresholds, TrackedRun, WorkflowKind
 from tfpilot.core.request import LEGACY_RUNS, canonical_run
 
@@ -47,6 +54,8 @@ def summarise(
         waits=_is_held_back(request),
         tracked=tracked_runs(request),
         intents=open_intents(request),
+        repair_at=None if archived else repair_after(request, thresholds),
+        is_unsettled=not archived and may_become_due(request),
     )
 
 

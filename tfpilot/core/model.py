@@ -703,7 +703,8 @@ class RequestRow:
     the request becomes (or became) stuck. `error` is set for an object that is no request: quarantined, never hidden.
     `search` is lower-case text: id, PR number, run ids, branch, shas. `occupies` names the apply or destroy run that
     is in progress, which others of the environment wait for; `waits`: its own runs have not started yet. `tracked` are
-    the runs it names, `intents` its dispatches without a known run.
+    the runs it names, `intents` its dispatches without a known run. `repair_at` is when it begins to need repair;
+    `is_unsettled`: GitHub is asked about it now and then even where nothing looks wrong.
     """
 
     id: str
@@ -728,6 +729,12 @@ class RequestRow:
     waits: bool = False
     tracked: tuple[TrackedRun, ...] = ()
     intents: tuple[OpenIntent, ...] = ()
+    repair_at: datetime | None = None
+    is_unsettled: bool = False
+
+    def needs_repair_at(self, now: datetime) -> bool:
+        """Whether GitHub must be asked, because the document alone cannot be right."""
+        return self.repair_at is not None and now > self.repair_at
 
     def status_at(self, now: datetime) -> LifecycleStatus | None:
         """The derived status at `now`; None where the object is unreadable."""
