@@ -11,7 +11,7 @@ from tests.core.saying import before, having
 from tfpilot.core.document import parse_time
 from tfpilot.core.model import RepoRef, RunFact, WorkflowKind, WorkflowRun
 from tfpilot.core.request import parse_request
-from tfpilot.core.run_guard import Guarded, guard_run, patch_workflow_run
+from tfpilot.core.run_guard import Guarded, can_have_started, guard_run, patch_workflow_run
 
 PLAN, APPLY, DESTROY = WorkflowKind.PLAN, WorkflowKind.APPLY, WorkflowKind.DESTROY
 CLEANUP, DRIFT = WorkflowKind.CLEANUP, WorkflowKind.DRIFT_PLAN
@@ -179,3 +179,18 @@ def test_a_field_that_is_in_the_way_is_left_as_it_is_and_the_other_place_is_writ
     document = {**with_run(request(), "apply", **run(101, "queued")), "applyRun": "by hand"}
     patched = patch_workflow_run(document, APPLY, told())
     assert (patched["applyRun"], patched["github"]["workflows"]["apply"]["conclusion"]) == ("by hand", "success")
+
+
+@pytest.mark.parametrize(
+    ("dispatched", "created", "expected"),
+    [
+        (ago(minutes=10), ago(minutes=10, seconds=5), True),
+        (ago(minutes=10), ago(minutes=10, seconds=6), False),
+        (ago(hours=25), ago(hours=1), True),
+        (ago(hours=25, seconds=1), ago(hours=1), False),
+        (None, ago(hours=1), True),
+        (ago(hours=1), None, True),
+    ],
+)
+def test_a_dispatch_can_have_started_what_began_after_it_within_a_day(dispatched, created, expected):
+    assert can_have_started(parse_time(dispatched), told(created=created)) is expected

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, REQUEST_ID, ago, request, run, with_pull, with_run
-from tests.core.saying import having
+from tests.core.saying import before, having
 from tests.fakes import InMemory
 from tests.webhook_payloads import (
     SECRET,
@@ -21,10 +21,11 @@ from tests.webhook_payloads import (
     run_payload,
     sign,
 )
+from tfpilot.core.changes import pull_changes
 from tfpilot.core.delivery import Delivery, check_event, check_guid, check_signature, check_size, parse_payload
 from tfpilot.core.document import apply_changes
 from tfpilot.core.lifecycle import derive_status
-from tfpilot.core.model import LifecycleStatus, WorkflowKind
+from tfpilot.core.model import LifecycleStatus, PullFact, WorkflowKind
 from tfpilot.core.request import parse_request
 from tfpilot.core.webhook import Action, Decision, decide
 from tfpilot.core.webhook_event import kind_of_run, parse_event
@@ -331,6 +332,15 @@ def test_closed_and_opened_again_ends_open_in_whatever_order_it_is_heard():
 def test_an_old_event_with_a_merge_that_was_missed_is_still_news():
     known = having({"github.pr.updatedAt": ago(minutes=1)}, with_pull(request()))
     assert after("pull_request", merged_payload(), known)["mergedSha"] == "5ea1"
+
+
+def test_a_repair_that_asked_before_the_event_came_does_not_take_it_back():
+    document = after("pull_request", pull_payload(state="closed", updated_at=ago(minutes=1)), with_pull(request()))
+    asked_earlier = PullFact(number=7, open=True, merged=False, updated_at=before(minutes=2))
+    assert tuple(pull_changes(parse_request(document), asked_earlier)) == ()
+    asked_later = PullFact(number=7, open=True, merged=False, updated_at=before(minutes=0))
+    changes = {change.dotted: change.after for change in pull_changes(parse_request(document), asked_later)}
+    assert (changes["github.pr.open"], changes["github.pr.updatedAt"]) == (True, ago())
 
 
 def test_the_same_pull_request_event_again_changes_nothing():

@@ -23,7 +23,8 @@ from tests.webhook_payloads import (
     run_payload,
 )
 from tfpilot.core.delivery import Delivery, Place
-from tfpilot.core.document import render_document
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
+from tfpilot.core.document import format_time, render_document
 from tfpilot.core.model import DispatchRecord, Operator, RepoRef, Role, WorkflowKind
 from tfpilot.core.run_index import new_entry
 from tfpilot.edges import GitHubRules
@@ -37,7 +38,8 @@ from tfpilot.errors import (
     StorageError,
 )
 from tfpilot.operations.deliveries import Disposition, Receipt, open_deliveries, receive, replay
-from tfpilot.operations.run_events import replay_parked
+from tfpilot.operations.dispatch import dispatch
+from tfpilot.operations.run_events import event_of, replay_parked
 
 APPROVER = Operator("tom-r", Role.APPROVER)
 OTHER = "req_dev_s3_other"
@@ -437,6 +439,28 @@ def test_a_delivery_that_came_before_the_run_was_claimed_finds_its_request_when_
     memory.edges.run_index.claim(new_entry(DESTROY, 101, REQUEST_ID, created_at=NOW))
     assert replay_parked(memory.edges, DESTROY, 101)[0].written
     assert memory.stored(REQUEST_ID)["destroyRun"]["conclusion"] == "success"
+
+
+@pytest.mark.parametrize("names_run", [True, False])
+def test_a_delivery_that_overtakes_githubs_answer_to_the_dispatch_finds_its_request_all_the_same(memory, names_run):
+    """GitHub tells of the run before it has answered the POST that started it, and the run names nobody."""
+    memory.store(with_run(with_pull(request(), merged=True, open=False), "apply", **run(50, createdAt=ago(hours=1))))
+    started = {"created_at": format_time(NOW), "run_started_at": format_time(NOW), "updated_at": format_time(NOW)}
+    under_way = {"status": "in_progress", "conclusion": None, **started, **NAMELESS}
+    github = {"actor": {"login": memory.workflows.login}, "event": "workflow_dispatch"}
+    told = run_payload(9001, "destroy", **under_way, **github)
+
+    def answer(order: DispatchOrder) -> DispatchAnswer:
+        assert received(memory, "workflow_run", told).disposition is Disposition.PARKED
+        seen = event_of(memory.edges, "workflow_run", json.dumps(told).encode()).run
+        memory.workflows.runs["destroy.yml"] = [seen] if seen else []
+        return memory.workflows.start(order) if names_run else DispatchAnswer(DispatchOutcome.UNKNOWN, NOW)
+
+    memory.workflows.answer = answer
+    dispatch(memory.edges, REQUEST_ID, DESTROY, operator=Operator("ops-lead", Role.ADMIN))
+    stored = memory.stored(REQUEST_ID)
+    assert (stored["destroyRun"]["runId"], stored["destroyRun"]["status"]) == (9001, "in_progress")
+    assert keys(memory, "ops/parked/") == []
 
 
 def test_a_run_that_is_claimed_while_its_delivery_is_put_aside_finds_its_request_at_once(memory: InMemory):
