@@ -9,7 +9,7 @@ from tfpilot.core.model import ACTIVE_STATUSES
 from tfpilot.core.timeline import draw_timeline
 from tfpilot.errors import DocumentError
 from tfpilot.operations.browse import open_request
-from tfpilot.ui import repair_view, request_tabs, request_view, shell, timeline_chart, unreadable
+from tfpilot.ui import dispatch_outcome, repair_view, request_tabs, request_view, shell, timeline_chart, unreadable
 from tfpilot.ui.desk import Verb, desk_of, take_wish
 
 edges = shell.portal().edges
@@ -21,7 +21,9 @@ with shell.explained("request"):
     request_id = check_request_id(asked_for)
     shell.configure_page(f"{request_id} · TfPilot Ops")
     desk = desk_of(request_id)
+    was_acting = desk.deed is not None
     repair_view.announce(desk.collect(edges.clock()))
+    dispatch_outcome.announce(desk.ended if was_acting else None)
     try:
         view = open_request(edges, request_id)
     except DocumentError as error:

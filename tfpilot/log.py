@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from tfpilot.core.model import Operator, SyncResult
+from tfpilot.core.dispatch import DispatchResult
+from tfpilot.core.index_fixes import FixReport, IndexMark
+from tfpilot.core.model import FieldChange, Operator, SyncResult
 
 MASK: Final = "***"
+_KEYS_LOGGED: Final = 100
 
 _LEAST: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -72,6 +75,57 @@ def log_sync(result: SyncResult, operator: Operator) -> None:
         beside=[type(step).__name__ for step in result.done],
         status_before=result.plan.status_before.value,
         status_after=result.plan.status_after.value,
+    )
+
+
+def log_dispatch(result: DispatchResult, operator: Operator) -> None:
+    """One line for what a dispatch, or the search for its run, came to."""
+    structlog.get_logger("tfpilot.dispatch").info(
+        "dispatch",
+        request_id=result.request_id,
+        operator=operator.login,
+        kind=result.kind.value,
+        end=result.end.value,
+        run_id=result.run_id,
+        reason=result.reason,
+        notices=list(result.notices),
+    )
+
+
+def log_changes(what: str, request_id: str, changes: Iterable[FieldChange], operator: Operator) -> None:
+    """One line for a write to a request that is neither a sync nor a dispatch, with the fields it changed."""
+    fields = [change.dotted for change in changes]
+    structlog.get_logger("tfpilot.write").info(
+        "request written", what=what, request_id=request_id, operator=operator.login, fields=fields
+    )
+
+
+def log_refusal(what: str, request_id: str, operator: Operator, reason: str) -> None:
+    """One line for what was refused, and why."""
+    structlog.get_logger("tfpilot.refusal").info(
+        "refused", what=what, request_id=request_id, operator=operator.login, reason=reason
+    )
+
+
+def log_index_fix(what: str, report: FixReport, operator: Operator) -> None:
+    """One line for a fix of the run index, or its undo, with what became of each key."""
+    structlog.get_logger("tfpilot.run_index").info(
+        what,
+        fix_id=report.fix_id,
+        operator=operator.login,
+        outcomes={result.key: result.outcome.value for result in report.results[:_KEYS_LOGGED]},
+        steps=len(report.results),
+    )
+
+
+def log_index_mark(mark: IndexMark) -> None:
+    """One line for a finding of the run index that is ignored from now on, or not any more."""
+    structlog.get_logger("tfpilot.run_index").info(
+        "finding ignored" if mark.ignored else "finding not ignored any more",
+        code=mark.code,
+        index_key=mark.key,
+        operator=mark.by,
+        reason=mark.reason,
     )
 
 

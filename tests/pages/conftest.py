@@ -87,7 +87,7 @@ class Tab:
     def _finish(self) -> bool:
         """Whether there was something to wait for."""
         desk = self.at.session_state.get("request_desk", None)
-        works = [errand.work for errand in (desk.errand, desk.looking) if errand is not None] if desk else []
+        works = [errand.work for errand in (desk.errand, desk.looking, desk.deed) if errand is not None] if desk else []
         if "requests_refreshing" in self.at.session_state:
             works.append(self.at.session_state["requests_refreshing"])
         wait(works, timeout=10)

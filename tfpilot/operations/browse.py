@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -24,6 +24,7 @@ from tfpilot.core.model import (
     RequestRow,
     Snapshot,
     Stored,
+    StoredDispatch,
     WorkflowKind,
 )
 from tfpilot.core.request import parse_request
@@ -52,7 +53,8 @@ class RequestView:
 
     `archived`: the document is the copy in `history/`, nothing active exists; it has no findings, since nothing is
     going to be written to it. `has_archived_copy`: an active request that also has such a copy. `checked` tells when
-    GitHub last answered.
+    GitHub last answered. `records`: our own of its dispatches, the oldest first. `index_owners`: whom the run index
+    names for each tracked run that is young enough to have an entry; `pull_owner` likewise for its pull request.
     """
 
     stored: Stored
@@ -65,6 +67,9 @@ class RequestView:
     has_archived_copy: bool
     needs_repair: bool
     at: datetime
+    records: Sequence[StoredDispatch] = ()
+    index_owners: Mapping[WorkflowKind, str | None] = field(default_factory=dict)
+    pull_owner: str | None = None
 
 
 def list_requests(edges: Edges, wanted: RequestFilter) -> RequestList:
@@ -99,30 +104,42 @@ def open_request(edges: Edges, request_id: str) -> RequestView:
     request = parse_request(stored.document)
     checked = None if archived else edges.checked.find(request_id)
     now = edges.clock()
+    records = () if archived else edges.dispatches.list(request_id)
+    owners = {} if archived else _index_owners(edges, request)
+    context = DiagnosisContext() if archived else _context(edges, request, checked, records, owners)
     if not archived:
         edges.snapshots.note(request_id, stored)
     return RequestView(
         stored=stored,
         request=request,
         explanation=explain(request, now),
-        findings=() if archived else diagnose(request, now, edges.thresholds, _context(edges, request, checked)),
+        findings=() if archived else diagnose(request, now, edges.thresholds, context),
         events=edges.events.list(request_id, limit=EVENTS_SHOWN),
         checked=checked,
         archived=archived,
         has_archived_copy=not archived and _has_archived_copy(edges, request_id),
         needs_repair=not archived and needs_repair(request, now, edges.thresholds),
         at=now,
+        records=records,
+        index_owners=owners,
+        pull_owner=_pull_owner(edges, request),
     )
 
 
-def _context(edges: Edges, request: Request, checked: Checked | None) -> DiagnosisContext:
+def _context(
+    edges: Edges,
+    request: Request,
+    checked: Checked | None,
+    records: Sequence[StoredDispatch],
+    owners: Mapping[WorkflowKind, str | None],
+) -> DiagnosisContext:
     """What others tell of the request: GitHub's last answer, the run index, our own records of dispatches and, where a
     run waits, the other requests of its environment."""
-    records = [each.record for each in edges.dispatches.list(request.id)]
+    overwritten = overwritten_changes(request.raw, [each.record for each in records])
     return replace(
         context_of(request, checked),
-        index_owners=_index_owners(edges, request),
-        overwritten=tuple(change.dotted for change in overwritten_changes(request.raw, records)),
+        index_owners=owners,
+        overwritten=tuple(change.dotted for change in overwritten),
         blocking_runs=_blocking_runs(edges, request),
     )
 
@@ -135,6 +152,12 @@ def _index_owners(edges: Edges, request: Request) -> Mapping[WorkflowKind, str |
             entry = edges.run_index.find(kind, run.run_id)
             owners[kind] = entry.request_id if entry else None
     return owners
+
+
+def _pull_owner(edges: Edges, request: Request) -> str | None:
+    if request.repo is None or request.pr_number is None:
+        return None
+    return edges.pull_index.find(request.repo, request.pr_number)
 
 
 def _blocking_runs(edges: Edges, request: Request) -> Mapping[WorkflowKind, str]:

@@ -75,6 +75,17 @@ def find_candidates(edges: Edges, request_id: str, kind: WorkflowKind) -> RunCho
     return look(edges, _open_search(edges, request, kind))
 
 
+def find_run(edges: Edges, request_id: str, kind: WorkflowKind, *, operator: Operator) -> DispatchResult:
+    """Looks for the run of an open dispatch and makes it the request's, as a repair would; starts nothing.
+
+    Raises RefusedError where no dispatch is open, MissingRightError, else as `read_request`.
+    """
+    request = read_request(edges, request_id)
+    check_may(edges, operator, Right.SYNC, environment=request.environment)
+    _open_search(edges, request, kind)
+    return look_for_run(edges, request, kind, operator=operator)
+
+
 def look_for_run(
     edges: Edges,
     request: Request,

@@ -6,19 +6,20 @@ Work runs outside the script, so a click elsewhere, a second click or a closed t
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 import streamlit as st
 
-from tfpilot.core.model import JsonObject, Operator, Role, SyncMode, SyncResult
+from tfpilot.core.model import JsonObject, Operator, Role, SyncMode, SyncResult, WorkflowKind, WorkflowRun
 from tfpilot.edges import Edges
 from tfpilot.errors import TfPilotError
 from tfpilot.log import log_sync
 from tfpilot.operations.sync import sync
 from tfpilot.ui.background import BACKGROUND
+from tfpilot.ui.dispatch_tasks import Deed, Dispatch, Ended, Proposal, Task, start_task
 
 SYSTEM: Final = Operator("system", Role.SYSTEM)
 """Who asks GitHub when nobody clicked."""
@@ -63,6 +64,9 @@ class Desk:
 
     `answer` is the newest result for which GitHub was asked; `preview` one that was asked for and not yet acted on or
     discarded; `outcome` what the person's last click came to; `opening` what the portal's own question came to.
+
+    `proposal`: a dispatch that waits for its confirmation; `deed` what is being done about dispatches, `ended` what the
+    last one came to; `candidates` the runs that an open dispatch may have started, as they were found last.
     """
 
     request_id: str
@@ -73,28 +77,61 @@ class Desk:
     preview: SyncResult | None = None
     outcome: Outcome | None = None
     opening: Outcome | None = None
+    proposal: Proposal | None = None
+    deed: Deed | None = None
+    ended: Ended | None = None
+    candidates: dict[WorkflowKind, tuple[WorkflowRun, ...]] = field(default_factory=dict)
 
     @property
     def is_busy(self) -> bool:
         """Whether something that a person asked for is under way."""
-        return self.errand is not None
+        return self.errand is not None or self.deed is not None
 
     @property
     def has_news(self) -> bool:
         """Whether something has ended that `collect` did not see yet."""
-        return any(errand is not None and errand.work.done() for errand in (self.errand, self.looking))
+        return any(each is not None and each.work.done() for each in (self.errand, self.looking, self.deed))
 
     def begin(self, edges: Edges, verb: Verb, operator: Operator) -> None:
         """Starts it, unless something that a person asked for is under way: a second click changes nothing."""
         if self.is_busy:
             return
-        self.outcome = None
+        self.outcome = self.ended = None
         self.errand = _start(edges, self.request_id, verb, operator)
 
     def repair(self, edges: Edges, operator: Operator, *, shown: SyncResult) -> None:
         """Repairs, if the preview `shown` is still the one on this desk."""
         if self.preview is shown:
             self.begin(edges, Verb.REPAIR, operator)
+
+    def propose(self, kind: WorkflowKind) -> None:
+        """Asks the person to confirm a dispatch."""
+        self.ended = None
+        self.proposal = Proposal(kind)
+
+    def withdraw(self) -> None:
+        """Takes the proposal away."""
+        self.proposal = None
+
+    def confirm(self, edges: Edges, operator: Operator, *, shown: Proposal, typed: str | None = None) -> None:
+        """Dispatches what was proposed, if the proposal `shown` is still the one on this desk: it counts once.
+
+        `typed`: what was typed as the request's id, where that was asked for; another text starts nothing.
+        """
+        if self.proposal is not shown or self.is_busy:
+            return
+        if typed is not None and typed.strip() != self.request_id:
+            shown.is_mistyped = True
+            return
+        self.proposal = None
+        self.act(edges, Dispatch(shown.kind), operator)
+
+    def act(self, edges: Edges, task: Task, operator: Operator) -> None:
+        """Starts it, unless something that a person asked for is under way."""
+        if self.is_busy:
+            return
+        self.outcome = self.ended = None
+        self.deed = start_task(edges, self.request_id, task, operator)
 
     def may_look(self, edges: Edges) -> bool:
         """Whether the portal's last question for this page is a moment ago, and none is under way."""
@@ -116,11 +153,22 @@ class Desk:
         if looking is not None and looking.work.done():
             self.looking = None
             self.opening = self._keep(_outcome(looking, now))
+        self._collect_deed()
         if errand is None or not errand.work.done():
             return None
         self.errand = None
         self.outcome = self._keep(_outcome(errand, now))
         return self.outcome
+
+    def _collect_deed(self) -> None:
+        deed = self.deed
+        if deed is None or not deed.work.done():
+            return
+        self.deed = None
+        self.ended = deed.outcome()
+        result = self.ended.result
+        if result is not None:
+            self.candidates[result.kind] = result.candidates
 
     def _keep(self, outcome: Outcome) -> Outcome:
         result = outcome.result

@@ -1,4 +1,5 @@
-"""The lower half of a request's page: diagnosis and repair, facts by source, history, the stored document."""
+"""The lower half of a request's page: diagnosis and repair, facts by source, what is related, history,
+the stored document."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tfpilot.core.document import render_document
 from tfpilot.core.model import Stored
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
-from tfpilot.ui import facts, repair_view, shell, tables, words
+from tfpilot.ui import facts, related, repair_view, shell, tables, words
 from tfpilot.ui.desk import Desk
 
 _LONGEST_SHOWN: Final = 200_000
@@ -19,8 +20,8 @@ _LONGEST_SHOWN: Final = 200_000
 
 def show(edges: Edges, view: RequestView, desk: Desk) -> None:
     """The tabs, each from what is known now."""
-    diagnosis, sources, history, raw = st.tabs(
-        ["Diagnosis and repair", "Facts by source", "History", "Raw JSON"], key="request_tabs"
+    diagnosis, sources, relations, history, raw = st.tabs(
+        ["Diagnosis and repair", "Facts by source", "Related", "History", "Raw JSON"], key="request_tabs"
     )
     with diagnosis:
         _show_diagnosis(view)
@@ -28,6 +29,8 @@ def show(edges: Edges, view: RequestView, desk: Desk) -> None:
         repair_view.show_preview(edges, view, desk)
     with sources:
         _show_facts(desk)
+    with relations:
+        related.show(edges, view, desk)
     with history:
         _show_history(view)
     with raw:

@@ -10,11 +10,12 @@ from typing import Final
 import streamlit as st
 
 from tfpilot.core.lifecycle import RULES
-from tfpilot.core.model import ACTIVE_STATUSES, FactUsed, is_drift
+from tfpilot.core.model import ACTIVE_STATUSES, FactUsed, WorkflowKind, is_drift
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, GitHubError, NotFoundError, StorageError
 from tfpilot.operations.browse import RequestView
-from tfpilot.ui import filters, looks, request_panel, shell, words
+from tfpilot.operations.offers import offers
+from tfpilot.ui import dispatch_open, dispatch_outcome, dispatch_view, filters, looks, request_panel, shell, words
 from tfpilot.ui.desk import Desk, Verb
 
 _LOOK_OFTEN: Final = timedelta(milliseconds=500)
@@ -65,12 +66,19 @@ def _watch(edges: Edges, view: RequestView, desk: Desk) -> None:
 
 
 def _github_badge(edges: Edges, view: RequestView, desk: Desk) -> str:
-    errand = desk.errand or desk.looking
-    if errand is not None:
-        return f":blue-badge[:material/sync: {_DOING[errand.verb]}]"
+    doing = _doing(desk) or (_DOING[desk.looking.verb] if desk.looking is not None else None)
+    if doing is not None:
+        return f":blue-badge[:material/sync: {doing}]"
     answered = view.checked.at if view.checked and view.checked.facts else None
     label = "GitHub answered {age} ago" if answered else "GitHub has not answered yet"
     return shell.age_badge(label, answered, edges.clock())
+
+
+def _doing(desk: Desk) -> str | None:
+    """What a person asked for that is under way."""
+    if desk.deed is not None:
+        return desk.deed.task.doing
+    return _DOING[desk.errand.verb] if desk.errand is not None else None
 
 
 def _has_changed(edges: Edges, view: RequestView) -> bool:
@@ -131,14 +139,15 @@ def _drift(view: RequestView) -> str:
 
 
 def show_actions(edges: Edges, view: RequestView, desk: Desk) -> None:
-    """Preview, sync and the same as commands; what cannot be done says why."""
-    has_preview = desk.preview is not None
+    """What can be done about the request, and the same as commands; what cannot be done says why."""
+    offered = offers(edges, view, operator=shell.operator())
+    is_acting_elsewhere = desk.preview is not None or desk.proposal is not None
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Preview repair",
             key="request_preview",
             icon=":material/build:",
-            type="secondary" if has_preview else "primary",
+            type="secondary" if is_acting_elsewhere else "primary",
             disabled=view.archived or desk.is_busy,
             on_click=desk.begin,
             args=(edges, Verb.PREVIEW, shell.operator()),
@@ -151,16 +160,24 @@ def show_actions(edges: Edges, view: RequestView, desk: Desk) -> None:
             on_click=desk.begin,
             args=(edges, Verb.SYNC, shell.operator()),
         )
+        dispatch_view.show_buttons(desk, offered)
+        dispatch_view.show_menu(edges, view, desk, offered)
         with st.popover("Command", icon=":material/terminal:", key="request_command"):
             _show_commands(view.request.id)
-    st.markdown(_standing(view, desk))
+    st.markdown(_standing(view, desk, dispatch_view.reasons(offered)))
+    dispatch_view.show_proposal(edges, view, desk, offered)
+    dispatch_outcome.show_outcome(desk)
+    dispatch_open.show(edges, view, desk)
 
 
-def _standing(view: RequestView, desk: Desk) -> str:
+def _standing(view: RequestView, desk: Desk, reasons: str) -> str:
     if view.archived:
-        return ":material/block: Preview and sync are off: nothing writes an archived request."
-    if desk.errand is not None:
-        return f":material/hourglass_top: {_DOING[desk.errand.verb]}. It goes on if you leave the page."
+        return ":material/block: Everything that writes is off: nothing writes an archived request."
+    doing = _doing(desk)
+    if doing is not None:
+        return f":material/hourglass_top: {doing}. It goes on if you leave the page."
+    if reasons:
+        return f":material/block: {reasons}"
     return "A preview asks GitHub and writes nothing. Sync asks GitHub only where that can settle something."
 
 
@@ -169,10 +186,12 @@ def _show_commands(request_id: str) -> None:
     st.code(
         f"python -m tfpilot sync {request_id} --repair --dry-run\n"
         f"python -m tfpilot sync {request_id} --repair\n"
-        f"python -m tfpilot requests show {request_id}",
+        f"python -m tfpilot requests show {request_id}\n"
+        f"python -m tfpilot dispatch KIND {request_id}",
         language=None,
     )
-    st.markdown("The same over HTTP:")
+    kinds = ", ".join(words.code(kind.value) for kind in WorkflowKind)
+    st.markdown(f"KIND is {kinds}. The same over HTTP, without dispatching:")
     st.code(
         f'curl -H "Authorization: Bearer $GITHUB_TOKEN" \\\n'
         f'  "$PORTAL/api/requests/{request_id}/sync?repair=1&dry_run=1"',

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
+from urllib.parse import quote
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -36,8 +37,12 @@ REQUEST_PAGE: Final = "pages/request.py"
 _FIND: Final = "shell_find"
 _LOOKED_FOR: Final = "shell_looked_for"
 
-# The side padding of a page; everything works without it.
-_STYLE: Final = "<style>.stMainBlockContainer {padding-left: 1.8rem; padding-right: 1.8rem;}</style>"
+# The side padding of a page, and red for the button that removes something; everything works without it.
+_STYLE: Final = (
+    "<style>.stMainBlockContainer {padding-left: 1.8rem; padding-right: 1.8rem;}"
+    '[class*="st-key-"][class*="_fire"] button:enabled {background: #c8281c; border-color: #c8281c; color: #fff;}'
+    "</style>"
+)
 
 # Drawn here: an icon by name would be fetched from elsewhere.
 _ICON: Final = (
@@ -103,13 +108,13 @@ def explained(key: str) -> Iterator[None]:
         st.stop()
 
 
-def show_error(error: TfPilotError) -> None:
-    """What happened, and what to do next."""
-    title, icon = next(
+def show_error(error: TfPilotError, *, title: str | None = None) -> None:
+    """What happened, and what to do next. `title` where the error is about something else than a request."""
+    usual, icon = next(
         ((title, icon) for kind, title, icon in _TITLES if isinstance(error, kind)), ("It failed", "error")
     )
     hint = f"\n\n{words.plain(words.sentence(error.hint))}" if error.hint else ""
-    st.error(f"{words.plain(words.sentence(error.message))}{hint}", title=title, icon=f":material/{icon}:")
+    st.error(f"{words.plain(words.sentence(error.message))}{hint}", title=title or usual, icon=f":material/{icon}:")
 
 
 def configure_page(title: str) -> None:
@@ -125,7 +130,7 @@ def sidebar(sections: Mapping[str, Sequence[Page]]) -> None:
     with st.sidebar:
         for section, pages in sections.items():
             st.markdown(section)
-            with st.container(gap=None):
+            with st.container(gap="xxsmall"):
                 for page in pages:
                     st.page_link(page, width="stretch")
         st.space("small")
@@ -146,6 +151,11 @@ def sidebar(sections: Mapping[str, Sequence[Page]]) -> None:
 def go_to_request(request_id: str) -> None:
     """Leaves this page for that of the request."""
     st.switch_page(REQUEST_PAGE, query_params={"id": request_id})
+
+
+def request_link(request_id: str) -> str:
+    """The address of the request's page, seen from another page of the portal; for cells of a table."""
+    return f"request?id={quote(request_id)}"
 
 
 def age_badge(label: str, at: datetime | None, now: datetime, *, icon: str = "schedule") -> str:
