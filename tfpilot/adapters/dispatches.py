@@ -28,13 +28,13 @@ _OVER: Final = frozenset(DispatchState) - {DispatchState.OPEN}
 
 
 class S3Dispatches:
-    """`Dispatches` on a bucket. A record that is over never changes, so it is read once per process."""
+    """`Dispatches` on a bucket. Each version of a record is read once per process."""
 
     def __init__(self, bucket: Bucket, bulk: Bulk) -> None:
         self._bucket = bucket
         self._bulk = bulk
         self._lock = threading.Lock()
-        self._over: dict[tuple[str, str], StoredDispatch] = {}
+        self._known: dict[str, StoredDispatch] = {}
 
     def add(self, record: DispatchRecord) -> StoredDispatch:
         key = dispatch_key(record.request_id, record.nonce)
@@ -56,13 +56,12 @@ class S3Dispatches:
     def _all(self) -> Sequence[StoredDispatch]:
         listed = self._bulk.list_all(DISPATCHES)
         with self._lock:
-            known = {key: self._over[key, each.etag] for key, each in listed.items() if (key, each.etag) in self._over}
+            known = {key: each for key, each in self._known.items() if key in listed and each.etag == listed[key].etag}
         found = self._read([each for key, each in listed.items() if key not in known])
-        over = [_slim(each) for each in found if each.record.state in _OVER]
+        known |= {dispatch_key(each.record.request_id, each.record.nonce): _slim(each) for each in found}
         with self._lock:
-            self._over |= {(dispatch_key(each.record.request_id, each.record.nonce), each.etag): each for each in over}
-        unsettled = [each for each in found if each.record.state not in _OVER]
-        return sorted([*known.values(), *over, *unsettled], key=_age_order)
+            self._known |= known
+        return sorted(known.values(), key=_age_order)
 
     def _read(self, listed: Iterable[Listed]) -> Sequence[StoredDispatch]:
         fetched = self._bulk.read_all(list(listed), limit_bytes=MAX_RECORD_BYTES)
@@ -76,8 +75,9 @@ def _age_order(stored: StoredDispatch) -> tuple[datetime, str]:
 
 
 def _slim(stored: StoredDispatch) -> StoredDispatch:
-    """What is kept in memory of a record that is over."""
-    return replace(stored, record=replace(stored.record, replaced=(), inputs={}))
+    """What is kept in memory of a record: of one that is over, not what it replaced."""
+    is_over = stored.record.state in _OVER
+    return replace(stored, record=replace(stored.record, replaced=(), inputs={})) if is_over else stored
 
 
 def _record_in(fetched: Fetched) -> DispatchRecord | None:

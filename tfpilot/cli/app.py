@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tfpilot.cli.dispatch import dispatch_command, unlock_command
 from tfpilot.cli.explain import explain_lines
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
 from tfpilot.cli.portal import command_portal, operator_of
@@ -33,6 +34,8 @@ requests = typer.Typer(no_args_is_help=True, help="Look at requests.")
 commands.add_typer(requests, name="requests")
 commands.add_typer(run_index, name="run-index")
 commands.command("sweep")(sweep_command)
+commands.command("dispatch")(dispatch_command)
+requests.command("unlock")(unlock_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")]
 RequestId = Annotated[str, typer.Argument(metavar="ID", help="A request id, such as req_dev_s3_abc123.")]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from tfpilot.core.dispatch import DispatchEnd, DispatchResult
 from tfpilot.core.document import format_time
 from tfpilot.core.model import (
     ABSENT,
@@ -18,6 +19,7 @@ from tfpilot.core.model import (
     RepairStep,
     RequestRow,
     SyncResult,
+    WorkflowRun,
 )
 
 
@@ -137,6 +139,35 @@ def sync_answer(result: SyncResult) -> dict[str, Any]:
     if result.cleanup:
         answer["cleanup"] = result.cleanup
     return answer | degraded_answer(degraded=result.degraded, retry_after=result.retry_after)
+
+
+def dispatch_answer(result: DispatchResult) -> dict[str, Any]:
+    """What a dispatch came to. `success`: its run is known. `runId` and `url` are null where it is not."""
+    return {
+        "id": result.request_id,
+        "success": result.end in (DispatchEnd.STARTED, DispatchEnd.FOUND),
+        "kind": result.kind.value,
+        "end": result.end.value,
+        "runId": result.run_id,
+        "url": result.html_url,
+        "reason": result.reason,
+        "candidates": [candidate_answer(run) for run in result.candidates],
+        "notices": list(result.notices),
+    }
+
+
+def candidate_answer(run: WorkflowRun) -> dict[str, Any]:
+    """A run that a dispatch may have started."""
+    return {
+        "runId": run.fact.run_id,
+        "status": run.fact.status,
+        "conclusion": run.fact.conclusion,
+        "createdAt": _time(run.fact.created_at),
+        "title": run.title,
+        "branch": run.branch,
+        "actor": run.actor,
+        "url": run.fact.html_url,
+    }
 
 
 def degraded_answer(*, degraded: bool, retry_after: timedelta | None) -> dict[str, Any]:
