@@ -123,7 +123,7 @@ def log_index_mark(mark: IndexMark) -> None:
     structlog.get_logger("tfpilot.run_index").info(
         "finding ignored" if mark.ignored else "finding not ignored any more",
         code=mark.code,
-        index_key=mark.key,
+        place=mark.key,
         operator=mark.by,
         reason=mark.reason,
     )

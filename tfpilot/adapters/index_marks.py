@@ -10,8 +10,9 @@ from tfpilot.adapters.bulk import Bulk
 from tfpilot.adapters.keys import INDEX_MARKS, SUFFIX
 from tfpilot.adapters.records import MAX_RECORD_BYTES, Records, parse_record
 from tfpilot.adapters.s3 import Bucket
-from tfpilot.core.document import flag_of, format_time, parse_time, text_of
+from tfpilot.core.document import flag_of, parse_time, text_of
 from tfpilot.core.index_fixes import IndexMark
+from tfpilot.core.index_report import mark_answer
 from tfpilot.core.model import JsonObject
 
 
@@ -29,7 +30,7 @@ class S3IndexMarks:
             other = parse_mark(stored)
             return other is not None and other.at > mark.at
 
-        self._records.put_newest(mark_key(mark.code, mark.key), render_mark(mark), stays=is_newer)
+        self._records.put_newest(mark_key(mark.code, mark.key), mark_answer(mark), stays=is_newer)
 
     def list(self) -> Sequence[IndexMark]:
         listed = self._bulk.list_all(INDEX_MARKS).values()
@@ -49,18 +50,6 @@ class S3IndexMarks:
 def mark_key(code: str, key: str) -> str:
     """Where the mark about a finding is: a finding is told apart by its code and key."""
     return f"{INDEX_MARKS}{hashlib.sha256(f'{code} {key}'.encode()).hexdigest()[:32]}{SUFFIX}"
-
-
-def render_mark(mark: IndexMark) -> JsonObject:
-    """The mark as it is stored."""
-    return {
-        "code": mark.code,
-        "key": mark.key,
-        "ignored": mark.ignored,
-        "reason": mark.reason,
-        "by": mark.by,
-        "at": format_time(mark.at),
-    }
 
 
 def parse_mark(stored: JsonObject) -> IndexMark | None:

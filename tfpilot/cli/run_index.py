@@ -19,6 +19,7 @@ from tfpilot.core.model import RunIndexEntry, WorkflowKind
 from tfpilot.core.run_index import entry_fields
 from tfpilot.edges import Edges
 from tfpilot.errors import MalformedIdError
+from tfpilot.log import log_index_fix, log_index_mark
 from tfpilot.operations.index_audit import audit_index, ignore_finding, stop_ignoring
 from tfpilot.operations.index_fixes import BACKFILLED, PRUNED, apply_fixes, list_fixes, plan_fixes, undo_fixes
 from tfpilot.operations.run_index import IndexPage, browse_fresh_index, look_up, read_lines
@@ -121,7 +122,9 @@ def undo_command(
 ) -> None:
     """Takes a fix back, wherever the place is as the fix left it."""
     with failures_shown(as_json=as_json), command_portal() as portal:
-        report = undo_fixes(portal.edges, fix_id, operator=operator_of(portal))
+        operator = operator_of(portal)
+        report = undo_fixes(portal.edges, fix_id, operator=operator)
+        log_index_fix("fix undone", report, operator)
     _show_fixed(report, as_json=as_json, undo=True)
 
 
@@ -142,6 +145,7 @@ def unignore_command(code: Code, key: Key, reason: Reason, as_json: AsJson = Fal
 
 
 def _show_mark(mark: IndexMark, *, as_json: bool) -> None:
+    log_index_mark(mark)
     if as_json:
         show_json(mark_answer(mark))
         return
@@ -165,7 +169,9 @@ def _fix(codes: Collection[IndexCode], *, apply: bool, as_json: bool, sources: C
         if not apply:
             _show_plan(plan, as_json=as_json)
             return
-        report = apply_fixes(portal.edges, plan, operator=operator_of(portal))
+        operator = operator_of(portal)
+        report = apply_fixes(portal.edges, plan, operator=operator)
+        log_index_fix("fix applied", report, operator)
     _show_fixed(report, as_json=as_json, undo=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -168,22 +169,23 @@ def audit(
     """
     known = _known(requests, now, records=records, versions=versions or {})
     findings: list[IndexFinding] = []
-    times: list[tuple[WorkflowKind, int]] = []
-    seen: set[str] = set()
+    times = {kind: array("q") for kind in WorkflowKind}
+    unseen = _wanted(known)
     count = 0
     for found in objects:
         if is_folder(found.key):
             continue
         count += 1
-        seen.add(found.key)
+        unseen.discard(found.key)
         holder = _holder(found)
         if isinstance(holder, IndexFinding):
             findings.append(_with_environments(holder, known))
             continue
-        times.append((holder.entry.kind, int(holder.entry.created_at.timestamp())))
+        times[holder.entry.kind].append(int(holder.entry.created_at.timestamp()))
         findings.extend(finding for rule in _RULES if (finding := rule(holder, known)) is not None)
-    findings += [*_double_tracked(known), *_missing(known, seen)]
-    return IndexAudit(tuple(sorted(findings, key=_order)), count, len(known.rows), count_ages(times, now))
+    findings += [*_double_tracked(known), *_missing(known, unseen)]
+    ages = count_ages(((kind, at) for kind, made in times.items() for at in made), now)
+    return IndexAudit(tuple(sorted(findings, key=_order)), count, len(known.rows), ages)
 
 
 def waits_for(row: RequestRow, kind: WorkflowKind, run_id: int) -> bool:
@@ -439,15 +441,25 @@ def _double_tracked(known: _Known) -> Iterator[IndexFinding]:
             )
 
 
-def _missing(known: _Known, seen: set[str]) -> Iterator[IndexFinding]:
-    """The young runs of active requests that have no entry. What is archived gets no events any more."""
+def _wanted(known: _Known) -> set[str]:
+    """The keys of the runs that an active request tracks. What is archived gets no events any more."""
+    return {entry_key(each.run.kind, run_id) for run_id, trackers in known.trackers.items() for each in trackers
+            if _counts(each)}  # fmt: skip
+
+
+def _missing(known: _Known, unseen: set[str]) -> Iterator[IndexFinding]:
+    """The young runs of active requests that have no entry."""
     for run_id, trackers in known.trackers.items():
-        wanted = [each for each in trackers if each.run.current and not each.row.archived]
-        for kind in dict.fromkeys(each.run.kind for each in wanted):
+        young = [each for each in trackers if _counts(each) and _is_young(each, known.now)]
+        for kind in dict.fromkeys(each.run.kind for each in young):
             key = entry_key(kind, run_id)
-            of_kind = [each for each in wanted if each.run.kind is kind and _is_young(each, known.now)]
-            if of_kind and key not in seen:
+            of_kind = [each for each in young if each.run.kind is kind]
+            if key in unseen:
                 yield _missing_entry(key, of_kind, known, is_only_owner=len({each.row.id for each in trackers}) == 1)
+
+
+def _counts(each: _Tracker) -> bool:
+    return each.run.current and not each.row.archived
 
 
 def _missing_entry(key: str, trackers: Sequence[_Tracker], known: _Known, *, is_only_owner: bool) -> IndexFinding:

@@ -86,7 +86,7 @@ def finding_answer(finding: IndexFinding) -> dict[str, Any]:
 
 
 def mark_answer(mark: IndexMark) -> dict[str, Any]:
-    """Who ignores a finding, or stopped to, when and why."""
+    """Who ignores a finding, or stopped to, when and why: as it is stored, too."""
     return {
         "code": mark.code,
         "key": mark.key,
