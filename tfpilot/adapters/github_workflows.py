@@ -56,12 +56,12 @@ class GitHubWorkflows:
         posts = 0
         while True:
             posts += 1
-            with_details = self._knows_details
+            with_details, began = self._knows_details, self._github_time()
             try:
-                return self._answered(self._post(order, allowance, with_details=with_details))
+                return _answered(self._post(order, allowance, with_details=with_details), began)
             except GitHubError as error:
                 if posts == _MOST_POSTS or not self._may_post_again(error, with_details=with_details):
-                    return self._failed(error)
+                    return _failed(error, began)
 
     def _may_post_again(self, failure: GitHubError, *, with_details: bool) -> bool:
         """Whether the POST started nothing for a reason that is known now: the next is the first one that can start a
@@ -102,26 +102,29 @@ class GitHubWorkflows:
             body=body,
         )
 
-    def _answered(self, reply: Reply) -> DispatchAnswer:
-        at = server_time(reply.headers) or self._github_time()
-        run_id = reply.data.get("workflow_run_id") if isinstance(reply.data, Mapping) else None
-        if type(run_id) is not int or run_id < 1:
-            return DispatchAnswer(DispatchOutcome.UNKNOWN, at, detail="GitHub took the dispatch and named no run")
-        url = reply.data.get("html_url")
-        return DispatchAnswer(
-            DispatchOutcome.STARTED, at, run_id=run_id, html_url=url if isinstance(url, str) and url else None
-        )
-
-    def _failed(self, error: GitHubError) -> DispatchAnswer:
-        """A refusal started nothing; whatever else went wrong may have come after the start."""
-        status = error.__cause__.status if isinstance(error.__cause__, GithubException) else 0
-        is_refused = (400 <= status < 500 and status != 408) or isinstance(error, MovedError)
-        outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
-        told = _message(error) if is_refused else ""
-        return DispatchAnswer(outcome, self._github_time(), detail=f"{error.message}{f': {told}' if told else ''}")
-
     def _github_time(self) -> datetime:
         return datetime.now(UTC) + self._github.clock_ahead
+
+
+def _answered(reply: Reply, began: datetime) -> DispatchAnswer:
+    # A slow answer comes long after the run: what looks for it from the time of the answer on would miss it.
+    at = min(server_time(reply.headers) or began, began)
+    run_id = reply.data.get("workflow_run_id") if isinstance(reply.data, Mapping) else None
+    if type(run_id) is not int or run_id < 1:
+        return DispatchAnswer(DispatchOutcome.UNKNOWN, at, detail="GitHub took the dispatch and named no run")
+    url = reply.data.get("html_url")
+    return DispatchAnswer(
+        DispatchOutcome.STARTED, at, run_id=run_id, html_url=url if isinstance(url, str) and url else None
+    )
+
+
+def _failed(error: GitHubError, began: datetime) -> DispatchAnswer:
+    """A refusal started nothing; whatever else went wrong may have come after the start."""
+    status = error.__cause__.status if isinstance(error.__cause__, GithubException) else 0
+    is_refused = (400 <= status < 500 and status != 408) or isinstance(error, MovedError)
+    outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
+    told = _message(error) if is_refused else ""
+    return DispatchAnswer(outcome, began, detail=f"{error.message}{f': {told}' if told else ''}")
 
 
 def _is_before(run: WorkflowRun, since: datetime) -> bool:

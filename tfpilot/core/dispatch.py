@@ -56,8 +56,8 @@ class DispatchOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DispatchAnswer:
-    """GitHub's answer to a dispatch. `at`: its time by GitHub's clock. `run_id` and `html_url` only where it started
-    and GitHub named the run; `detail` is for a person."""
+    """GitHub's answer to a dispatch. `at`: when it was sent, by GitHub's clock. `run_id` and `html_url` only where it
+    started and GitHub named the run; `detail` is for a person."""
 
     outcome: DispatchOutcome
     at: datetime
