@@ -10,9 +10,10 @@ if __name__ == "__main__":
     shell.configure_page("TfPilot Ops")
     requests = st.Page("pages/requests.py", title="Requests", icon=":material/inbox:", default=True)
     request = st.Page("pages/request.py", title="Request")
-    page = st.navigation([requests, request], position="hidden")
+    run_index = st.Page("pages/run_index.py", title="Run index", icon=":material/tag:")
+    page = st.navigation([requests, request, run_index], position="hidden")
     with shell.explained("app"):
-        shell.sidebar({"TfPilot Ops": [requests]})
+        shell.sidebar({"TfPilot Ops": [requests, run_index]})
         page.run()
 else:
     import sys

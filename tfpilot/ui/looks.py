@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tfpilot.core.model import FactOutcome, LifecycleStatus, Severity
+from tfpilot.core.model import FactOutcome, LifecycleStatus, Severity, WorkflowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ DRIFT: Final = Look("Drift", "gray", "difference", "≠")
 ARCHIVED: Final = Look("Archived", "gray", "inventory_2", "▫")
 
 SEVERITIES: Final[Mapping[Severity, Look]] = {
-    Severity.CRITICAL: Look("Critical", "red", "error"),
-    Severity.WARNING: Look("Warning", "orange", "warning"),
-    Severity.INFO: Look("Info", "gray", "info"),
+    Severity.CRITICAL: Look("Critical", "red", "error", "✕"),
+    Severity.WARNING: Look("Warning", "orange", "warning", "⚠"),
+    Severity.INFO: Look("Info", "gray", "info", "i"),
 }
 
 OUTCOMES: Final[Mapping[FactOutcome, Look]] = {
@@ -112,6 +112,15 @@ DARK_CHART: Final[Mapping[str, str]] = {
     "orange": "#f79009",
 }
 """Colours of charts, which cannot use the theme's names."""
+
+
+_KINDS_LIGHT: Final = ("#1d4bb8", "#2f6fed", "#7ea6f5", "#bcd2fb", "#c3c8d2")
+_KINDS_DARK: Final = ("#9dbcff", "#5b8def", "#3763b8", "#24407c", "#5a6375")
+
+
+def kind_colours(*, dark: bool) -> Mapping[WorkflowKind, str]:
+    """A tint per kind of workflow, for charts."""
+    return dict(zip(WorkflowKind, _KINDS_DARK if dark else _KINDS_LIGHT, strict=True))
 
 
 def chart_colours(*, dark: bool) -> Mapping[str, str]:

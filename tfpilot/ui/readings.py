@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Final
 
 import streamlit as st
 
+from tfpilot.core.index_listing import IndexListing
 from tfpilot.core.model import Snapshot
 from tfpilot.edges import Edges
 from tfpilot.ui import shell, tables, words
@@ -100,8 +102,14 @@ def show_first_reading(portal: Portal, shown: Snapshot) -> None:
         st.skeleton(560)
 
 
-def show_outage(portal: Portal, shown: Snapshot) -> None:
-    """Why the list could not be read, what to look at, and what is shown instead."""
+def show_outage(
+    portal: Portal,
+    shown: Snapshot | IndexListing,
+    *,
+    key: str = "requests_try_again",
+    again: Callable[[Edges], None] = refresh,
+) -> None:
+    """Why a list could not be read, what to look at, and what is shown instead. `again` reads it once more."""
     now = portal.edges.clock()
     since = f" Last tried at {words.clock_time(shown.tried_at, now)} UTC." if shown.tried_at else ""
     st.error(
@@ -112,10 +120,10 @@ def show_outage(portal: Portal, shown: Snapshot) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Try again",
-            key="requests_try_again",
+            key=key,
             icon=":material/refresh:",
             type="primary",
-            on_click=refresh,
+            on_click=again,
             args=(portal.edges,),
         )
         st.markdown(f"Tried by itself every {words.lasting(RENEW_EVERY)}.", width="content")

@@ -8,15 +8,14 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
-from streamlit.column_config import LinkColumn, MultiselectColumn, TextColumn
-from streamlit.elements.lib.column_types import ColumnConfig
+from streamlit.column_config import LinkColumn, TextColumn
 
 from tfpilot.core.document import format_time
 from tfpilot.core.model import RequestRow
 from tfpilot.ui import looks, spreadsheet, words
+from tfpilot.ui.grid import ROW_HEIGHT, chips
 from tfpilot.ui.looks import Look
 
-ROW_HEIGHT: Final = 32
 WIDE: Final = ("Request", "Status", "Marks", "Env", "Updated", "PR", "Module", "Project", "Repo")
 NARROW: Final = ("Request", "Status", "Marks", "Env", "Updated", "PR", "Module")
 _STATUS_LOOKS: Final = (*looks.STATUSES.values(), looks.UNREADABLE)
@@ -121,8 +120,8 @@ def _columns(rows: Sequence[RequestRow], columns: Sequence[str]) -> list[str]:
 def _config() -> Mapping[str, Any]:
     return {
         "Request": TextColumn(width=176),
-        "Status": _chips(_STATUS_LOOKS, width=136),
-        "Marks": _chips(_MARK_LOOKS, width=92),
+        "Status": chips(_STATUS_LOOKS, width=136),
+        "Marks": chips(_MARK_LOOKS, width=92),
         "Env": TextColumn(width=66),
         "Project": TextColumn(width=92),
         "Module": TextColumn(width=106),
@@ -130,12 +129,3 @@ def _config() -> Mapping[str, Any]:
         "Updated": TextColumn(width=86),
         "PR": LinkColumn(display_text=r"pull/(\d+)", width=52),
     }
-
-
-def _chips(options: Iterable[Look], *, width: int) -> ColumnConfig:
-    shown = list(options)
-    return MultiselectColumn(
-        options=[look.chip for look in shown],
-        color=[looks.CHIP_COLOURS[look.colour] for look in shown],
-        width=width,
-    )

@@ -130,7 +130,7 @@ def sidebar(sections: Mapping[str, Sequence[Page]]) -> None:
     with st.sidebar:
         for section, pages in sections.items():
             st.markdown(section)
-            with st.container(gap="xxsmall"):
+            with st.container(gap="xsmall"):
                 for page in pages:
                     st.page_link(page, width="stretch")
         st.space("small")
