@@ -40,6 +40,9 @@ REACHABLE = {
     FindingCode.CLEANUP_FAILED,
     FindingCode.ABANDONED,
     FindingCode.LOCK_EXPIRED,
+    FindingCode.INDEX_MISSING,
+    FindingCode.INDEX_CROSSED,
+    FindingCode.OVERWRITTEN_FACT,
 }
 
 
@@ -178,6 +181,7 @@ def test_every_run_that_was_heard_of_lately_has_its_index_entry(seeded: Seeded) 
     heard = [
         (kind, run.run_id)
         for view in seeded.views
+        if view.request.id != HERO  # of whose plan run nobody wrote the entry
         for kind, run in view.request.runs.items()
         if run.run_id is not None and run.created_at is not None and NOW - run.created_at < timedelta(days=89)
     ]

@@ -40,6 +40,7 @@ def _hero(tale: Tale) -> None:
     canonical = tale.document["github"]["workflows"]["plan"]
     canonical["status"] = "queued"
     del canonical["updatedAt"]
+    tale.forget_index(PLAN)
     tale.lose_webhooks()
     tale.after(minutes=3).finish(PLAN)
     tale.after(minutes=9).review("ines-r", APPROVED)

@@ -102,6 +102,12 @@ def _crossed(tale: Tale) -> None:
     tale.take_over_run(APPLY, of=CROSSED_OWNER).lose_webhooks().finish(APPLY)
 
 
+def _destroy_overwritten(tale: Tale) -> None:
+    """A destroy went through of which the document says nothing any more."""
+    applied(tale).after(days=2, minutes=40).overwrite_dispatch(DESTROY, by="ops-lead")
+    tale.lose_webhooks().after(minutes=6).finish(DESTROY)
+
+
 def _legacy(tale: Tale) -> None:
     """As the web app wrote it before it had a canonical place, a version, or times."""
     applied(tale)
@@ -187,6 +193,7 @@ PLOTS: Final = (
     Plot("req_prod_s3_u7mk2x", CORE, "jon-a", timedelta(hours=24), _apply_cancelled_in_the_queue),
     Plot("req_dev_rds_g8vn5r", PAYMENTS, "dev-dana", timedelta(hours=17), _unknown_conclusion),
     Plot("req_staging_iam_z4tp9m", CORE, "sven-o", timedelta(hours=5), _apply_never_dispatched),
+    Plot("req_dev_sqs_o3wr8d", CORE, "tomas-w", timedelta(days=2.2), _destroy_overwritten),
     Plot("req_dev_iam_t4hc7q", CORE, "maya-k", timedelta(hours=13), _pull_deleted),
     Plot("req_dev_sqs_x2bd6w", DATA, "elif-d", timedelta(hours=12), _without_repository),
     Plot("req_prod_sqs_k5yf9j", PAYMENTS, "tomas-w", timedelta(hours=6), _apply_expired),

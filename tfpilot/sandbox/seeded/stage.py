@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from tfpilot.core.model import JsonObject, WorkflowKind
+from tfpilot.adapters.dispatches import render_record
+from tfpilot.adapters.keys import dispatch_key
+from tfpilot.core.model import DispatchRecord, JsonObject, WorkflowKind
 from tfpilot.sandbox.github import Run, World
 
 ORGANISATION: Final = "northwind-infra"
@@ -73,6 +75,14 @@ class Stage:
     def keep_compact(self, key: str, value: JsonObject) -> None:
         """As `keep`, on one line: how index entries are written."""
         self.objects[key] = json.dumps(value, separators=(",", ":")).encode()
+
+    def keep_dispatch(self, record: DispatchRecord) -> None:
+        """This portal's own record of a dispatch."""
+        self.keep(dispatch_key(record.request_id, record.nonce), render_record(record))
+
+    def drop(self, key: str) -> None:
+        """The object was never written."""
+        del self.objects[key]
 
     def next_pull(self, infra: Infra) -> int:
         """The number of the repository's next pull request."""

@@ -11,7 +11,17 @@ from typing import Final, Self
 from tfpilot.adapters.keys import SUFFIX, active_key, archived_key, checked_key, events_prefix
 from tfpilot.adapters.memos import render_memo
 from tfpilot.core.document import format_time
-from tfpilot.core.model import Checked, FactOutcome, JobsFact, JsonObject, WorkflowKind
+from tfpilot.core.model import (
+    Checked,
+    DispatchRecord,
+    DispatchState,
+    FactOutcome,
+    JobsFact,
+    JsonObject,
+    RepoRef,
+    WorkflowKind,
+)
+from tfpilot.core.run_index import entry_key
 from tfpilot.sandbox.github import Pull, Review, Run
 from tfpilot.sandbox.github.world import fake_sha
 from tfpilot.sandbox.seeded import documents
@@ -147,6 +157,36 @@ class Tale:
         """The web app stores that it dispatches a workflow and ends before it does: GitHub's list has no such run."""
         self._store_dispatch(kind, None)
         self._outcomes[kind.value] = FactOutcome.NOT_FOUND
+        return self
+
+    def overwrite_dispatch(self, kind: WorkflowKind, *, by: str) -> Self:
+        """This portal dispatches a workflow; a moment later the web app stores what it had read before over it."""
+        run = self._add_run(kind, status="in_progress", run_id=None)
+        self._index_run(kind, run)
+        self.stage.keep_dispatch(
+            DispatchRecord(
+                request_id=self.request_id,
+                nonce=self._sha("dispatch")[:16],
+                kind=kind,
+                repo=RepoRef(ORGANISATION, self.infra.repo),
+                workflow_file=WORKFLOW_FILES[kind],
+                ref=str(self.document["targetBase"]),
+                inputs={"request_id": self.request_id, "environment": self.environment},
+                operator=by,
+                triggered_at=self.at,
+                state=DispatchState.STARTED,
+                posted_at=self.at,
+                run_id=run.id,
+                settled_at=self.at,
+                settled_by=by,
+            )
+        )
+        self._stored()
+        return self
+
+    def forget_index(self, kind: WorkflowKind) -> Self:
+        """The entry of the latest run of that kind was never written."""
+        self.stage.drop(entry_key(kind, self.run(kind).id))
         return self
 
     def finish(self, kind: WorkflowKind, conclusion: str = "success", *, had_job: bool = True) -> Self:
@@ -307,8 +347,7 @@ class Tale:
 
     def _index_run(self, kind: WorkflowKind, run: Run) -> None:
         if self.stage.now - run.created_at < documents.INDEX_ENTRY_LIVES:
-            key = f"webhooks/github/run-index/{kind.value}/run-{run.id}{SUFFIX}"
-            self.stage.keep_compact(key, documents.index_entry(kind, run, self.request_id))
+            self.stage.keep_compact(entry_key(kind, run.id), documents.index_entry(kind, run, self.request_id))
 
     def _index_pull(self, pull: Pull) -> None:
         key = f"webhooks/github/pr-index/{ORGANISATION}_{self.infra.repo}/pr-{pull.number}{SUFFIX}"
