@@ -31,6 +31,7 @@ else:
 
     try:
         shell.check_address()
+        shell.tell_address()
     except ConfigError as error:
         sys.exit(f"{error.message} {error.hint}")
 

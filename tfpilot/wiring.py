@@ -41,7 +41,7 @@ from tfpilot.adapters.snapshot import BucketSnapshots
 from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings
 from tfpilot.core.model import NEVER, Operator, Role
 from tfpilot.core.roles import role_of
-from tfpilot.edges import Edges, Rights
+from tfpilot.edges import Edges, GitHubRules, Rights
 from tfpilot.errors import ConfigError, TfPilotError
 from tfpilot.sandbox.run import ADMIN, APPROVER, Sandbox
 
@@ -79,8 +79,9 @@ class _Run:
     """One portal from its building to its end. All of it happens in one thread of its own: a child process ends with
     the thread that started it."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_url: str | None) -> None:
         self.built: Future[Portal] = Future()
+        self._own_url = own_url
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="portal", daemon=True)
         self._thread.start()
@@ -93,7 +94,7 @@ class _Run:
     def _run(self) -> None:
         try:
             with ExitStack() as stack:
-                self.built.set_result(_build(stack))
+                self.built.set_result(_build(stack, self._own_url))
                 self._over.wait()
         except Exception as error:
             if self.built.done():
@@ -109,12 +110,13 @@ class _Process:
         self._run: _Run | None = None
         self._built: Future[Portal] | None = None
         self._last_failure: BaseException | None = None
+        self.own_url: str | None = None
 
     def start(self) -> Future[Portal]:
         """The portal to come, or that is there."""
         with self._lock:
             if self._built is None:
-                self._run = _Run()
+                self._run = _Run(self.own_url)
                 self._built = self._run.built
             return self._built
 
@@ -149,6 +151,11 @@ class _Process:
 
 
 _PROCESS: Final = _Process()
+
+
+def listen_at(url: str) -> None:
+    """Says where this process answers HTTP, before it is built: the sandbox's GitHub sends its webhooks there."""
+    _PROCESS.own_url = url
 
 
 def start() -> None:
@@ -215,26 +222,28 @@ def _own_token(portal: Portal) -> str | None:
     return None if token is None else token.get_secret_value()
 
 
-def build(stack: ExitStack, settings: Settings, *, renewing: bool = False) -> Portal:
+def build(stack: ExitStack, settings: Settings, *, renewing: bool = False, own_url: str | None = None) -> Portal:
     """A portal on what the settings name, taken down with `stack`. `renewing`: requests are listed in the background.
+    `own_url`: where it answers HTTP, if it does.
 
     Raises ConfigError where the settings do not go together, StorageError where the local cache cannot be used.
     """
     check_configured(settings)
     built_at = _now()
     if settings.sandbox:
-        parts = _sandbox_parts(stack.enter_context(Sandbox(settings.sandbox_dir)), settings)
+        hook = None if own_url is None else f"{own_url}/api/github/webhook"
+        parts = _sandbox_parts(stack.enter_context(Sandbox(settings.sandbox_dir, webhook_url=hook)), settings)
     else:
         parts = _real_parts(settings)
     return Portal(_edges(stack, settings, parts, renewing=renewing), settings, parts.place, built_at=built_at)
 
 
-def _build(stack: ExitStack) -> Portal:
+def _build(stack: ExitStack, own_url: str | None) -> Portal:
     log.configure("INFO")  # what is wrong with the settings is logged too
     try:
         settings = load_settings()
         log.configure(settings.log_level)
-        built = build(stack, settings, renewing=True)
+        built = build(stack, settings, renewing=True, own_url=own_url)
     except TfPilotError as error:
         _LOG.error("portal cannot be built", error=error.message, hint=error.hint)
         raise
@@ -256,6 +265,7 @@ class _Parts:
     github: GitHubSettings
     place: Place
     rights: Rights
+    rules: GitHubRules
 
 
 def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
@@ -271,6 +281,7 @@ def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
         github=GitHubSettings(sandbox.github_url, TokenCredential(sandbox.github_token), settings.workflow_files),
         place=place,
         rights=replace(settings.rights, admins=ADMIN, approvers=APPROVER),
+        rules=replace(settings.rules, webhook_secrets=(sandbox.webhook_secret,)),
     )
 
 
@@ -282,6 +293,7 @@ def _real_parts(settings: Settings) -> _Parts:
         github=_github_settings(settings),
         place=Place(bucket=name, region=settings.region, github_url=settings.github_api_url),
         rights=settings.rights,
+        rules=settings.rules,
     )
 
 
@@ -337,7 +349,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         sleep=_sleep,
         thresholds=settings.thresholds,
         rights=parts.rights,
-        rules=settings.rules,
+        rules=parts.rules,
     )
 
 

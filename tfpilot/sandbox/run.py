@@ -6,8 +6,9 @@ import os
 import secrets
 import shlex
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,7 +16,7 @@ from typing import Final, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.s3 import Bucket, BucketSettings
-from tfpilot.sandbox.github import Pace, StandIn, World, serve
+from tfpilot.sandbox.github import Hook, Pace, StandIn, World, posting_to, serve
 from tfpilot.sandbox.seed import plant
 from tfpilot.sandbox.storage import LocalS3
 
@@ -27,6 +28,7 @@ PORTAL: Final = "tfpilot-portal"
 ENVIRONMENT_FILE: Final = "sandbox.env"
 
 _DELETED_AT_ONCE: Final = 1000
+_TICK_SECONDS: Final = 1.0
 
 
 def token_of(login: str) -> str:
@@ -42,8 +44,11 @@ class Sandbox:
     `bearer_token` the one of the admin `ops-lead` for `/api`; `standin_key` opens the stand-in's `/_standin/faults`.
     `environment_file` holds `environment()` for a shell, readable by this user alone.
 
-    Whatever an earlier run left in `data_dir` is emptied; without one, everything is temporary. GitHub's webhooks go
-    nowhere. Start it from a thread that lives as long as it should: the S3 server ends with that thread.
+    `webhook_secret` signs the stand-in's webhooks, which go to `webhook_url`; without one nowhere. Time passes in the
+    stand-in: what is dispatched runs and ends by itself.
+
+    Whatever an earlier run left in `data_dir` is emptied; without one, everything is temporary. Start it from a thread
+    that lives as long as it should: the S3 server ends with that thread.
     """
 
     bucket: BucketSettings
@@ -54,8 +59,10 @@ class Sandbox:
     world: World
     environment_file: Path
 
-    def __init__(self, data_dir: Path | None = None) -> None:
+    def __init__(self, data_dir: Path | None = None, *, webhook_url: str | None = None) -> None:
         self._given_dir = data_dir
+        self._webhook_url = webhook_url
+        self.webhook_secret = secrets.token_hex(16)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -84,6 +91,7 @@ class Sandbox:
             "AWS_DEFAULT_REGION": self.bucket.region or "",
             "GITHUB_API_URL": self.github_url,
             "GITHUB_TOKEN": self.bearer_token,
+            "GITHUB_WEBHOOK_SECRET": self.webhook_secret,
         }
 
     def _start(self, stack: ExitStack) -> None:
@@ -93,6 +101,10 @@ class Sandbox:
         empty(Bucket(self.bucket))
         self.world = self._populated_world()
         plant(self.world, self.bucket, now=self.world.now())
+        if self._webhook_url is not None:
+            # From now on: what the stories lost stays lost.
+            Hook(self.world, stack.enter_context(posting_to(self._webhook_url)), secret=self.webhook_secret)
+        stack.enter_context(_passing_time(self.world))
         self._connect(stack.enter_context(serve(self.world)))
         self._write_environment(stack, directory)
 
@@ -122,6 +134,24 @@ class Sandbox:
         descriptor = os.open(self.environment_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in self.environment().items())
+
+
+@contextmanager
+def _passing_time(world: World) -> Iterator[None]:
+    """Moves runs on while nobody asks about them, as they do on GitHub."""
+    over = threading.Event()
+
+    def pass_time() -> None:
+        while not over.wait(_TICK_SECONDS):
+            world.simulate(world.now())
+
+    thread = threading.Thread(target=pass_time, name="github-time", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def empty(bucket: Bucket) -> None:

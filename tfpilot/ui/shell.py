@@ -93,6 +93,11 @@ def check_address() -> None:
         )
 
 
+def tell_address() -> None:
+    """Tells the portal where its server is going to listen."""
+    wiring.listen_at(f"http://127.0.0.1:{st.config.get_option('server.port')}")
+
+
 @contextmanager
 def explained(key: str) -> Iterator[None]:
     """Shows an expected failure as what happened and what to do, with a way on; the page ends there."""
