@@ -14,7 +14,7 @@ from tfpilot.adapters.github_client import PER_PAGE, Reply, path_of
 from tfpilot.adapters.github_errors import server_time
 from tfpilot.adapters.github_transport import Allowance, MovedError
 from tfpilot.adapters.github_values import items_of, run_of
-from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
+from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome, age_order
 from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
 from tfpilot.edges import Myself
 from tfpilot.errors import GitHubError
@@ -88,7 +88,7 @@ class GitHubWorkflows:
             if len(runs) < PER_PAGE or all(_is_before(run, since) for run in runs):
                 complete = True
                 break
-        newest_first = sorted(found.values(), key=_age_order, reverse=True)
+        newest_first = sorted(found.values(), key=age_order, reverse=True)
         return RunListing(tuple(newest_first), complete)
 
     def _post(self, order: DispatchOrder, allowance: Allowance, *, with_details: bool) -> Reply:
@@ -129,11 +129,6 @@ def _failed(error: GitHubError, began: datetime) -> DispatchAnswer:
 
 def _is_before(run: WorkflowRun, since: datetime) -> bool:
     return run.fact.created_at is not None and run.fact.created_at < since
-
-
-def _age_order(run: WorkflowRun) -> tuple[float, int]:
-    created_at = run.fact.created_at
-    return (created_at.timestamp() if created_at else 0.0, run.fact.run_id or 0)
 
 
 def _is_about_details(error: GitHubError) -> bool:

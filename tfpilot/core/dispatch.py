@@ -202,12 +202,12 @@ def choose_run(
     there; else a person has to choose. `login` None: somebody else dispatched it, so only the name can tell.
     """
     recent = [run for run in listing.runs if run.branch == ref and _is_since(run, since)]
-    concerned = [run for run in sorted(recent, key=_age_order) if _concerns(run, request_id)]
+    concerned = [run for run in sorted(recent, key=age_order) if _concerns(run, request_id)]
     free = [(run, owner) for run in concerned if (owner := owner_of(run)) in (None, request_id)]
     own = [run for run, owner in free if owner == request_id]
     named = [run for run, _ in free if _is_named(run, request_id)]
     if own or named:
-        return RunChoice(Choice.FOUND, min(own or named, key=lambda run: (run.actor != login, _age_order(run))))
+        return RunChoice(Choice.FOUND, min(own or named, key=lambda run: (run.actor != login, age_order(run))))
     candidates = tuple(run for run, _ in free if _is_dispatched_by(run, login))
     if not candidates:
         outcome = Choice.NONE if listing.complete else Choice.INCOMPLETE
@@ -246,7 +246,8 @@ def _is_dispatched_by(run: WorkflowRun, login: str | None) -> bool:
     return is_by and run.event == DISPATCH_EVENT
 
 
-def _age_order(run: WorkflowRun) -> tuple[float, int]:
+def age_order(run: WorkflowRun) -> tuple[float, int]:
+    """Sorts runs by when they were created, the earliest first, and in the same second as GitHub counts them."""
     created_at = run.fact.created_at
     return (created_at.timestamp() if created_at else 0.0, run.fact.run_id or 0)
 
