@@ -506,6 +506,20 @@ def test_a_record_is_settled_by_the_run_that_a_webhook_stored(memory):
     assert (record.state, record.run_id, record.settled_by) == (DispatchState.STARTED, 7, "sync")
 
 
+def test_a_late_webhook_about_the_run_before_opens_no_way_to_a_second_destroy(memory):
+    failed = with_run(applied(), "destroy", **run(6, conclusion="startup_failure", createdAt=ago(seconds=3)))
+    memory.github.answers[FIRST] = told(DESTROY, run_id=6, status="completed", conclusion="startup_failure")
+    dispatched(memory, FIRST, document=failed)
+    late = run(6, conclusion="startup_failure", createdAt=ago(seconds=3))
+    web_app_stores(memory, with_run(memory.stored(FIRST), "destroy", **late))
+    assert dispatch(memory.edges, FIRST, DESTROY, operator=ADMIN).end is DispatchEnd.UNKNOWN
+    shows(memory, seen(7), seen(6, seconds=-3))
+    assert dispatch(memory.edges, FIRST, DESTROY, operator=ADMIN).run_id == 7
+    with pytest.raises(RefusedError, match="has overwritten a dispatch"):
+        dispatch(memory.edges, FIRST, DESTROY, operator=ADMIN)
+    assert len(memory.workflows.orders) == 1
+
+
 def test_records_in_another_repository_or_on_another_ref_are_in_nobodys_way(memory):
     dispatched(memory, FIRST)
     elsewhere = replace(record_of(request_id=SECOND), repo=replace(REPO, name="other"))
