@@ -51,11 +51,10 @@ else:
         index_audit_view.show(edges, here, shelf)
         index_fix_view.show_plan(edges, here)
         index_retention.show_difference(edges, here)
-        list_of_entries, ages, retention = st.columns((22, 13, 14))
-        with list_of_entries:
-            index_entries.show(edges, here)
-        with ages:
+        left, right = st.columns((11, 8))
+        with left:
+            index_entries.show(edges, here, shelf)
+        with right:
             index_ages.show(listing, shelf)
-        with retention:
             index_retention.show(edges, here, shelf, listing)
 index_address.write_address()

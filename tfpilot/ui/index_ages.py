@@ -13,25 +13,25 @@ from tfpilot.core.run_index import LIFETIME
 from tfpilot.ui import looks, words
 from tfpilot.ui.index_desk import Shelf
 
-_HEIGHT: Final = 320
+_HEIGHT: Final = 230
 _WIDTH_DAYS: Final = AGE_BIN.days
 _LINE_BIN: Final = LIFETIME // AGE_BIN
 
 
 def show(listing: IndexListing, shelf: Shelf) -> None:
     """The card with the chart and its summary."""
-    with st.container(border=True, gap="small", height="stretch"):
+    with st.container(border=True, gap="small"):
         st.markdown("**Entries by age**")
         if not len(listing.keys):
             st.markdown("There are no entries.")
             return
         dark = st.context.theme.type == "dark"
         audit = shelf.report
-        ages, since = (listing.ages, "were stored") if audit is None else (audit.audit.ages, "say they were created")
+        ages, by = (listing.ages, "when they were stored") if audit is None else (audit.audit.ages, "the time in them")
         what = (listing.number, listing.read_at, id(audit), dark)
         spec = shelf.chart.get(what, lambda: chart(ages, dark=dark))
-        st.vega_lite_chart(spec, width="stretch", alt=described(ages, since=since))
-        st.markdown(f":small[{summary(ages, since=since)}]")
+        st.vega_lite_chart(spec, width="stretch", alt=described(ages, by=by))
+        st.markdown(f":small[{summary(ages, by=by)}]")
 
 
 def chart(ages: Ages, *, dark: bool) -> dict[str, Any]:
@@ -80,23 +80,23 @@ def chart(ages: Ages, *, dark: bool) -> dict[str, Any]:
     return {"height": _HEIGHT, "layer": [bars, line, said], "config": {"view": {"stroke": None}}}
 
 
-def described(ages: Ages, *, since: str) -> str:
+def described(ages: Ages, *, by: str) -> str:
     """The chart in words, for those who do not see it."""
     told = [
         f"{kind.value} {words.number(sum(counts))}, {words.number(_over(counts))} of them older than {LIFETIME.days} d"
         for kind, counts in ages.items()
         if sum(counts)
     ]
-    return f"Entries by age since they {since}, in bins of {_WIDTH_DAYS} days. {'; '.join(told)}."
+    return f"Entries by age, by {by}, in bins of {_WIDTH_DAYS} days. {'; '.join(told)}."
 
 
-def summary(ages: Ages, *, since: str) -> str:
+def summary(ages: Ages, *, by: str) -> str:
     """How many there are, how many are young, and how many should be gone."""
     total, over = sum(map(sum, ages.values())), sum(map(_over, ages.values()))
     young = sum(sum(counts[: timedelta(days=30) // AGE_BIN]) for counts in ages.values())
     return (
-        f"{words.counted(total, 'entry', 'entries')} since they {since}: {words.number(young)} in the last 30 days, "
-        f"{words.number(over)} longer ago than {LIFETIME.days} days."
+        f"{words.counted(total, 'entry', 'entries')}, by {by}: {words.number(young)} of the last 30 days, "
+        f"{words.number(over)} older than {LIFETIME.days} days."
     )
 
 

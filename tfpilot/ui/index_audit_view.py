@@ -265,7 +265,7 @@ def _show_selection(edges: Edges, desk: IndexDesk, findings: Sequence[IndexFindi
     refusal = index_acts.why_not(edges, operator, Right.FIX_INDEX)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button(
-            f"Plan fix of {words.number(len(fixable))}",
+            f"Plan fix of {words.number(len(fixable))}" if fixable else "Plan fix",
             key="index_plan",
             icon=":material/build:",
             type="primary" if desk.plan is None else "secondary",

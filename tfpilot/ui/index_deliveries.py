@@ -168,7 +168,7 @@ def _show_replay(edges: Edges, desk: IndexDesk, chosen: Sequence[StoredDelivery]
         st.markdown(f"{_PLACES[chosen[0].delivery.place].badge} {words.plain(words.sentence(chosen[0].delivery.why))}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            f"Replay {words.number(len(chosen))}",
+            f"Replay {words.number(len(chosen))}" if chosen else "Replay",
             key="index_replay",
             icon=":material/replay:",
             type="primary" if chosen else "secondary",

@@ -11,18 +11,18 @@ import streamlit as st
 from streamlit.column_config import LinkColumn, TextColumn
 
 from tfpilot.core.index_listing import IndexLine
-from tfpilot.core.model import RunIndexEntry, WorkflowKind
+from tfpilot.core.model import RequestRow, RunIndexEntry, WorkflowKind
 from tfpilot.edges import Edges
 from tfpilot.operations.run_index import IndexPage, browse_index, read_lines
-from tfpilot.ui import index_address, shell, words
+from tfpilot.ui import index_address, index_rows, shell, words
 from tfpilot.ui.grid import ROW_HEIGHT, page_numbers
-from tfpilot.ui.index_desk import IndexDesk
+from tfpilot.ui.index_desk import IndexDesk, Shelf
 
-ROWS_PER_PAGE: Final = 10
+ROWS_PER_PAGE: Final = 15
 _PAGER_WIDTH: Final = 270
 
 
-def show(edges: Edges, desk: IndexDesk) -> None:
+def show(edges: Edges, desk: IndexDesk, shelf: Shelf) -> None:
     """The card: kinds with counts, the rows, and where they stand among all."""
     kind, listing = index_address.kind(), edges.index_listings.current()
     with st.container(border=True, gap="small", height="stretch"):
@@ -33,7 +33,7 @@ def show(edges: Edges, desk: IndexDesk) -> None:
         first, shown, pages = page_numbers(listing.keys.count(kind), index_address.PAGE, size=ROWS_PER_PAGE)
         page = browse_index(edges, kind, start=first, limit=shown)
         if page.lines:
-            _show_rows(edges, desk, page)
+            _show_rows(edges, desk, shelf, page)
             _show_place(first, page, pages)
         else:
             st.markdown(_nothing(kind, page))
@@ -55,15 +55,18 @@ def _show_kinds(counts: Mapping[WorkflowKind, int]) -> None:
     )
 
 
-def _show_rows(edges: Edges, desk: IndexDesk, page: IndexPage) -> None:
+def _show_rows(edges: Edges, desk: IndexDesk, shelf: Shelf, page: IndexPage) -> None:
     lines, reading = page.lines, desk.entries
     what = (page.listing.number, tuple(line.key for line in lines))
     reading.want(what, lambda: read_lines(edges, lines), now=page.at)
     reading.collect(page.at)
     is_read = reading.what == what and reading.value is not None
     entries = reading.value if is_read and reading.value is not None else [None] * len(lines)
-    rows = [_cells(line, entry, page.at, is_read=is_read)
-            for line, entry in zip(lines, entries, strict=True)]  # fmt: skip
+    requests = [shelf.request_row(edges, entry.request_id) if entry is not None else None for entry in entries]
+    rows = [
+        _cells(line, entry, row, now=page.at, is_read=is_read)
+        for line, entry, row in zip(lines, entries, requests, strict=True)
+    ]
     st.dataframe(
         pd.DataFrame(rows),
         key="index_entries",
@@ -79,13 +82,16 @@ def _show_rows(edges: Edges, desk: IndexDesk, page: IndexPage) -> None:
         st.markdown(f":small[:material/hourglass_top: The requests of these entries are not known yet. {why}]")
 
 
-def _cells(line: IndexLine, entry: RunIndexEntry | None, now: datetime, *, is_read: bool) -> Mapping[str, Any]:
+def _cells(
+    line: IndexLine, entry: RunIndexEntry | None, row: RequestRow | None, *, now: datetime, is_read: bool
+) -> Mapping[str, Any]:
     return {
         "Kind": line.kind.value,
         "Run": str(line.run_id),
         "Request": shell.request_link(entry.request_id) if entry is not None else "",
         "Age": words.lasting(now - (entry.created_at if entry is not None else line.modified)),
         "Expires": _expires(entry, now, is_read=is_read),
+        "On GitHub": index_rows.run_address(row, line.run_id),
     }
 
 
@@ -98,11 +104,12 @@ def _expires(entry: RunIndexEntry | None, now: datetime, *, is_read: bool) -> st
 
 def _config() -> Mapping[str, Any]:
     return {
-        "Kind": TextColumn(width=74),
-        "Run": TextColumn(width=92),
-        "Request": LinkColumn(width=160, display_text=r"id=(.+)"),
-        "Age": TextColumn(width=76),
-        "Expires": TextColumn(width=82),
+        "Kind": TextColumn(width=82),
+        "Run": TextColumn(width=100),
+        "Request": LinkColumn(width=170, display_text=r"id=(.+)"),
+        "Age": TextColumn(width=86),
+        "Expires": TextColumn(width=94),
+        "On GitHub": LinkColumn(width=78, display_text="Run"),
     }
 
 

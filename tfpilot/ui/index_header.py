@@ -107,9 +107,9 @@ def show_first_reading(portal: Portal) -> None:
     st.progress(0.0)
     st.skeleton(44)
     st.skeleton(220)
-    for column in st.columns((22, 13, 14)):
+    for column in st.columns((11, 8)):
         with column:
-            st.skeleton(320)
+            st.skeleton(560)
 
 
 def _announce(marked: Marked) -> None:

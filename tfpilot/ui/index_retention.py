@@ -24,7 +24,7 @@ _AT_MOST_EVERY: Final = timedelta(minutes=1)
 
 def show(edges: Edges, desk: IndexDesk, shelf: Shelf, listing: IndexListing) -> None:
     """The card: what the rules do now, and what the portal's rule would do."""
-    with st.container(border=True, gap="small", height="stretch"):
+    with st.container(border=True, gap="small"):
         st.markdown("**Retention**")
         _begin_reading(edges, desk, shelf, listing)
         reading = desk.retention
