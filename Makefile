@@ -10,7 +10,7 @@ PEERS := benchmarks/.venv
 # Tests that share a server stay together in one worker.
 WORKERS ?= 2
 
-.PHONY: help demo test check fix lock bench
+.PHONY: help demo test soak check fix lock bench
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -22,6 +22,9 @@ test: $(VENV)/.dev ## install with Chromium, and run every test
 	tools/chromium.sh $(BIN)/playwright
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m "not browser and not live"
 	$(BIN)/pytest -m browser
+
+soak: $(VENV)/.dev ## the storm of 5,000 webhooks, which takes minutes
+	TFPILOT_STORM_REQUESTS=280 $(BIN)/pytest tests/doors/test_webhook_storm.py
 
 check: $(VENV)/.dev ## lint, types, layers, and locks against requirements
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 import uuid
@@ -16,6 +17,7 @@ import pytest
 
 from tests.adapters.github_setup import FILES, REPO
 from tests.builders import request, with_pull
+from tests.core.saying import having
 from tests.doors.door_setup import Reality
 from tests.webhook_payloads import SECRET
 from tfpilot.adapters.bulk import Bulk
@@ -25,20 +27,22 @@ from tfpilot.adapters.events import S3Events
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.delivery import Delivery
-from tfpilot.core.model import Operator, Role, SyncMode, WorkflowKind
+from tfpilot.core.document import format_time
+from tfpilot.core.model import WorkflowKind
 from tfpilot.core.request import parse_request
+from tfpilot.core.sweep import SweepScope
 from tfpilot.edges import Edges
 from tfpilot.errors import StorageError
 from tfpilot.operations.deliveries import Disposition, receive
-from tfpilot.operations.sync import sync
+from tfpilot.operations.sweep import sweep
 from tfpilot.sandbox.github import Hook
 
 pytestmark = pytest.mark.server
 
-REQUESTS = 8
+REQUESTS = int(os.environ.get("TFPILOT_STORM_REQUESTS", "8"))
+"""Each makes some 18 deliveries; `make soak` sends more than 5,000."""
 SENDERS = 12
 FAILS, REPEATED, REORDERED, LOST = 0.03, 0.2, 0.2, 0.1
-SYSTEM = Operator("system", Role.SYSTEM)
 IDS = tuple(f"req_dev_s3_storm{number}" for number in range(REQUESTS))
 
 
@@ -78,8 +82,10 @@ def failing(edges: Edges, reality: Reality, chance: random.Random) -> Edges:
 
 
 def live_through(reality: Reality, request_id: str, number: int) -> None:
-    """From the pull request to the apply, with a plan that failed first, a re-run, an objection and a drift check."""
+    """From the pull request to the apply, with a plan that failed first, a re-run, an objection and a drift check;
+    every other request is destroyed instead. What the web app stores when it dispatches is stored."""
     world, clock = reality.world, reality.clock
+    triggers: dict[str, str] = {}
 
     def later() -> Any:
         clock.advance(seconds=2)
@@ -87,6 +93,7 @@ def live_through(reality: Reality, request_id: str, number: int) -> None:
 
     def ran(kind: WorkflowKind, conclusion: str, *, branch: str) -> int:
         run = world.add_run(REPO, FILES[kind], branch=branch, title=f"{kind} {request_id}", status="queued", at=later())
+        triggers[f"github.{kind}TriggeredAt"] = format_time(run.created_at)
         world.update_run(run.id, status="in_progress", at=later())
         world.update_run(run.id, conclusion=conclusion, at=later())
         return run.id
@@ -103,7 +110,16 @@ def live_through(reality: Reality, request_id: str, number: int) -> None:
     world.add_review(REPO, number, login="ada", state="APPROVED", at=later())
     world.merge_pull(REPO, number, at=later())
     ran(WorkflowKind.APPLY, "success", branch="main")
-    ran(WorkflowKind.DRIFT_PLAN, "success", branch="main")
+    del triggers["github.planTriggeredAt"]  # a push started it
+    ran(last_kind(number), "success", branch="main")
+    triggers.pop("github.drift_planTriggeredAt", None)  # somebody else did
+    files = {"targetFiles": [f"envs/dev/{request_id}.tf"], "targetEnvPath": "envs/dev"}
+    reality.store(having({**triggers, **files}, with_pull(request(request_id), number)))
+
+
+def last_kind(number: int) -> WorkflowKind:
+    """What became of an applied request in the end."""
+    return WorkflowKind.DESTROY if number % 2 else WorkflowKind.DRIFT_PLAN
 
 
 def stormy(deliveries: Sequence[Delivery], chance: random.Random) -> list[Delivery]:
@@ -126,7 +142,7 @@ def sent(edges: Edges, deliveries: Sequence[Delivery], answers: Callable[[Delive
         list(pool.map(send, deliveries))
 
 
-def test_nothing_that_was_answered_is_lost_and_one_repair_of_each_brings_what_was_not(
+def test_nothing_that_was_answered_is_lost_and_one_sweep_brings_what_was_not(
     reality: Reality, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("GITHUB_WEBHOOK_SECRET", SECRET)
@@ -138,9 +154,8 @@ def test_nothing_that_was_answered_is_lost_and_one_repair_of_each_brings_what_wa
         told.append(Delivery(headers["X-GitHub-Delivery"], hooked.event, headers["X-Hub-Signature-256"], hooked.body))
 
     Hook(reality.world, note, secret=SECRET)
-    for number, request_id in enumerate(IDS):
-        reality.store(with_pull(request(request_id), number + 1))
-        live_through(reality, request_id, number + 1)
+    for number, request_id in enumerate(IDS, 1):
+        live_through(reality, request_id, number)
     reality.clock.advance(minutes=1)
     assert len(told) == REQUESTS * 18
 
@@ -152,17 +167,25 @@ def test_nothing_that_was_answered_is_lost_and_one_repair_of_each_brings_what_wa
         again = receive(edges, replace(delivery, guid=str(uuid.uuid4())))
         assert again.disposition is Disposition.IGNORED, again
 
-    for request_id in IDS:
-        sync(edges, request_id, mode=SyncMode.REPAIR, operator=SYSTEM)
-        stored = parse_request(reality.document(request_id))
-        assert {kind: (fact.conclusion, fact.attempt) for kind, fact in stored.runs.items()} == {
-            WorkflowKind.PLAN: ("success", 2),
-            WorkflowKind.APPLY: ("success", 1),
-            WorkflowKind.DRIFT_PLAN: ("success", 1),
-        }
-        assert (stored.approval.approved, sorted(stored.approval.approvers)) == (True, ["ada", "tom-r"])
-        assert stored.pull is not None
-        assert stored.pull.merged
-        for kind, fact in stored.runs.items():
-            entry = edges.run_index.find(kind, fact.run_id or 0)
-            assert entry is None or entry.request_id == request_id
+    reality.clock.advance(hours=1)
+    failures = [outcome for outcome in sweep(edges, SweepScope.ALL) if outcome.error is not None]
+    assert failures == []
+    for number, request_id in enumerate(IDS, 1):
+        assert_as_github_has_it(reality, edges, request_id, number)
+
+
+def assert_as_github_has_it(reality: Reality, edges: Edges, request_id: str, number: int) -> None:
+    stored = parse_request(reality.document(request_id))
+    by_github = {
+        WorkflowKind.PLAN: ("success", 2),
+        WorkflowKind.APPLY: ("success", 1),
+        last_kind(number): ("success", 1),
+    }
+    assert {kind: (stored.runs[kind].conclusion, stored.runs[kind].attempt) for kind in by_github} == by_github
+    assert (stored.approval.approved, sorted(stored.approval.approvers)) == (True, ["ada", "tom-r"])
+    assert stored.pull is not None
+    assert stored.pull.merged
+    for kind, fact in stored.runs.items():
+        assert edges.run_index.find(kind, fact.run_id or 0).request_id == request_id
+    cleanups = reality.world.dispatches()[FILES[WorkflowKind.CLEANUP], request_id]
+    assert cleanups == (1 if last_kind(number) is WorkflowKind.DESTROY else 0)

@@ -28,6 +28,7 @@ from tfpilot.core.model import (
 from tfpilot.core.run_index import new_entry
 from tfpilot.operations.browse import open_request
 from tfpilot.operations.dispatch import dispatch
+from tfpilot.operations.run_events import apply_run
 from tfpilot.operations.sync import sync
 
 MAYA = Operator("maya-k", Role.DEVELOPER)
@@ -222,6 +223,27 @@ def test_of_two_dispatches_that_wait_for_the_same_run_neither_takes_it_by_itself
     assert memory.edges.run_index.find(DESTROY, 301) is None
     [finding] = [each for each in open_request(memory.edges, REQUEST_ID).findings if each.code == "RUN_UNKNOWN"]
     assert "choose" in finding.next_action
+
+
+def test_the_run_before_a_dispatch_is_never_taken_for_the_new_one(memory):
+    """It ended within the seconds by which GitHub's clock and ours may differ."""
+    failed = run(401, conclusion="startup_failure", createdAt=ago(seconds=3), updatedAt=ago(seconds=2))
+    before_it = with_run(applied(), "destroy", **failed)
+    memory.store(having({"github.destroyTriggeredAt": ago(seconds=4)}, before_it))
+    answer = answer_run(401, conclusion="startup_failure", created_at=before(seconds=3), updated_at=before(seconds=2))
+    github_says(memory, apply=answer_run(102), destroy=answer)
+    unknown_dispatch(memory)
+    result = repair(memory)
+    assert result.facts.runs[DESTROY].outcome is FactOutcome.NOT_FOUND
+    outcome = apply_run(memory.edges, REQUEST_ID, DESTROY, named(answer.value), actor="github")
+    assert (outcome.written, "before our dispatch" in outcome.decision.reason) == (False, True)
+    destroy = memory.stored(REQUEST_ID)["github"]["workflows"]["destroy"]
+    assert (destroy["status"], destroy.get("runId"), destroy.get("conclusion")) == ("requested", None, None)
+
+
+def named(found: WorkflowRun) -> WorkflowRun:
+    """The run as a webhook tells of it, with the request in its title."""
+    return replace(found, title=f"destroy {REQUEST_ID}", branch="main", path=".github/workflows/destroy.yml")
 
 
 # --- what others overwrite

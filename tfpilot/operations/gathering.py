@@ -9,7 +9,7 @@ from typing import Final
 
 from tfpilot.core.dispatch import Choice, RunChoice
 from tfpilot.core.document import apply_changes
-from tfpilot.core.intents import overwritten_changes
+from tfpilot.core.intents import overwritten_changes, replaced_run_ids
 from tfpilot.core.lifecycle import lacks_run
 from tfpilot.core.model import (
     Answer,
@@ -108,12 +108,13 @@ def _settled_runs(
     edges: Edges, request: Request, records: Sequence[StoredDispatch], facts: GitHubFacts, *, dry_run: bool
 ) -> Iterator[tuple[WorkflowKind, Answer[WorkflowRun]]]:
     for kind, answer in facts.runs.items():
-        tracked = request.runs.get(kind)
-        if answer.value is not None and (tracked is None or tracked.run_id != answer.value.fact.run_id):
-            yield kind, _claimed(edges, request, kind, answer, dry_run=dry_run)
+        tracked, ours = request.runs.get(kind), find_open_record(records, kind)
+        run_id = answer.value.fact.run_id if answer.value is not None else None
         is_missing = answer.outcome is FactOutcome.NOT_FOUND and lacks_run(request, kind)
-        if is_missing and find_open_record(records, kind) is not None:
+        if ours is not None and (is_missing or run_id in replaced_run_ids(ours.record)):
             yield kind, _discovered(edges, request, kind, dry_run=dry_run)
+        elif run_id is not None and (tracked is None or tracked.run_id != run_id):
+            yield kind, _claimed(edges, request, kind, answer, dry_run=dry_run)
 
 
 def _claimed(

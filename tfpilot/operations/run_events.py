@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tfpilot.core.delivery import StoredDelivery, parse_payload
+from tfpilot.core.intents import replaced_run_ids
 from tfpilot.core.lifecycle import derive_status
 from tfpilot.core.model import FieldChange, Operator, Request, Role, RunIndexEntry, WorkflowKind, WorkflowRun
 from tfpilot.core.run_guard import Guarded, Verdict
@@ -17,6 +18,7 @@ from tfpilot.core.webhook import Action, Decision, decide_run
 from tfpilot.core.webhook_event import Event, parse_event
 from tfpilot.edges import Edges
 from tfpilot.errors import ArchivedError, NotFoundError, StorageError
+from tfpilot.operations.discovery import find_open_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
 
@@ -52,6 +54,8 @@ def apply_run(edges: Edges, request_id: str, kind: WorkflowKind, run: WorkflowRu
         decision = decide_run(kind, run, request, owner=owner)
         if decision.verdict is None or not (decision.applies and decision.verdict.needs_claim):
             return decision
+        if run_id in _runs_before(edges, request_id, kind):
+            return _refused(decision, f"run {run_id} is the one before our dispatch")
         return _with_claim(edges, decision, _entry(edges, request_id, kind, run))
 
     outcome = change_request(edges, request_id, decide, actor=actor, about={"kind": kind.value, "runId": run_id})
@@ -108,6 +112,12 @@ def _replay(edges: Edges, parked: StoredDelivery, owner: str) -> Outcome | None:
             outcome = apply_run(edges, owner, event.kind, event.run, actor=event.sender)
     edges.deliveries.remove_kept(parked)
     return outcome
+
+
+def _runs_before(edges: Edges, request_id: str, kind: WorkflowKind) -> frozenset[int]:
+    """The runs that our open dispatch of that kind took the place of: a late word about them is not about its run."""
+    ours = find_open_record(edges.dispatches.list(request_id), kind)
+    return replaced_run_ids(ours.record) if ours is not None else frozenset()
 
 
 def _owner_of(edges: Edges, kind: WorkflowKind, run_id: int | None) -> str | None:
