@@ -94,7 +94,8 @@ def _why_open(view: RequestView, kind: WorkflowKind) -> str | None:
     if open_one is None:
         return None
     when = f" at {format_time(open_one.at)}" if open_one.at is not None else ""
-    return f"the run of the dispatch{when} is not known yet"
+    article = "an" if kind is WorkflowKind.APPLY else "a"
+    return f"{article} {kind.value.replace('_', ' ')} was dispatched{when} and its run is not known yet"
 
 
 def _why_locked(view: RequestView) -> str | None:

@@ -42,7 +42,7 @@ def announce(ended: Ended | None) -> None:
 
 def _show_started(_ended: Ended, result: DispatchResult) -> None:
     st.success(
-        f"GitHub started {_run(result)}. This page follows it; it goes on if you leave.",
+        f"GitHub started {_run(result)}. This page shows what becomes of it; it goes on if you leave.",
         title=f"{_name(result)} started",
         icon=":material/play_arrow:",
     )

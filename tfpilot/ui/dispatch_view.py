@@ -32,6 +32,7 @@ _BUTTONS: Final[Mapping[WorkflowKind, tuple[str, str]]] = {
     WorkflowKind.DRIFT_PLAN: ("Drift check", "difference"),
 }
 _REMOVING: Final = (WorkflowKind.DESTROY, WorkflowKind.CLEANUP)
+_MENU: Final = "request_more"
 _TYPED: Final = "request_typed_id"
 
 
@@ -43,7 +44,7 @@ def show_buttons(desk: Desk, offered: Offers) -> None:
 
 def show_menu(edges: Edges, view: RequestView, desk: Desk, offered: Offers) -> None:
     """The rarer ones behind More, each with its reason where it is off."""
-    with st.popover("More", key="request_more"):
+    with st.popover("More", key=_MENU, on_change="rerun"):
         for kind in _IN_MENU:
             _button(desk, offered[kind])
             refusal = offered[kind].refusal
@@ -107,9 +108,15 @@ def _button(desk: Desk, offer: Offer) -> None:
         key=f"request_{offer.kind.value}",
         icon=f":material/{icon}:",
         disabled=offer.refusal is not None or desk.is_busy,
-        on_click=desk.propose,
-        args=(offer.kind,),
+        on_click=_propose,
+        args=(desk, offer.kind),
     )
+
+
+def _propose(desk: Desk, kind: WorkflowKind) -> None:
+    """Closes the menu too: it would lie over what is to be confirmed."""
+    st.session_state[_MENU] = False
+    desk.propose(kind)
 
 
 def _end(reason: str) -> str:
@@ -181,7 +188,7 @@ def _show_confirmation(edges: Edges, desk: Desk, proposal: Proposal) -> None:
         return
     # In a form, what was typed and the click arrive together; Enter alone does not send it.
     with st.form("request_destroy_form", border=False, enter_to_submit=False):
-        st.text_input(f"Type {words.plain(desk.request_id)} to confirm", key=_TYPED, max_chars=200, width=360)
+        st.text_input("Type the id of the request to confirm", key=_TYPED, max_chars=200, width=360)
         if proposal.is_mistyped:
             st.markdown(":red[:material/block: What was typed is not the id of this request. Nothing was started.]")
         with st.container(horizontal=True):

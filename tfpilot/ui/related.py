@@ -104,7 +104,7 @@ def _owner_row(view: RequestView, what: str, owner: str | None, *, missing: str)
     if owner is None:
         return _row(what, _MISSING, missing)
     if owner == view.request.id:
-        return _row(what, ":green-badge[:material/check_circle: there]", "names this request")
+        return _row(what, ":green-badge[:material/check_circle: names this request]", "")
     link = f"[{words.plain(owner)}]({shell.request_link(owner)})"
     return _row(what, f":red-badge[:material/error: names another] {link}", "audit the run index")
 
