@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from tests.fakes import InMemory
 from tfpilot import wiring
 from tfpilot.config import Settings
+from tfpilot.ui.index_desk import IndexDesk, shelf_of
 
 APP = Path(__file__).parents[2] / "app.py"
 
@@ -39,6 +40,20 @@ class Tab:
         if request_id is not None:
             self.at.query_params["id"] = request_id
         return self.look().look()
+
+    def open_index(self, **query: str) -> Tab:
+        """Goes to the page of the run index, by a link with that query."""
+        self.at.run()
+        self.at.switch_page("pages/run_index.py")
+        for name, value in query.items():
+            self.at.query_params[name] = value
+        return self.look().look()
+
+    def select(self, column: str, *rows: int) -> Tab:
+        """Ticks the rows of the table that has that column, counted from 0."""
+        (key,) = [table.key for table in self.at.dataframe if column in table.value.columns]
+        self.at.session_state[key] = {"selection": {"rows": list(rows), "columns": [], "cells": []}}
+        return self.look()
 
     def look(self) -> Tab:
         """Renders the page, waits for what it had begun, and renders what came of it."""
@@ -90,8 +105,19 @@ class Tab:
         works = [errand.work for errand in (desk.errand, desk.looking, desk.deed) if errand is not None] if desk else []
         if "requests_refreshing" in self.at.session_state:
             works.append(self.at.session_state["requests_refreshing"])
+        works += _works_of_index(self.at.session_state.get("index_desk", None))
         wait(works, timeout=10)
         return bool(works)
+
+
+def _works_of_index(desk: IndexDesk | None) -> list[Future[Any]]:
+    if desk is None:
+        return []
+    refreshing = shelf_of(wiring.portal().edges).refreshing
+    begun = [desk.errand.work if desk.errand else None, *(reading.work for reading in desk.readings)]
+    if refreshing is not None and not refreshing.done():
+        begun.append(refreshing)
+    return [work for work in begun if work is not None]
 
 
 @pytest.fixture(autouse=True)
