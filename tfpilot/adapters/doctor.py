@@ -14,6 +14,7 @@ from tfpilot.adapters.github import GitHubEdge, Whoami
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import MAX_DOCUMENT_BYTES
+from tfpilot.core.run_index import PREFIX as RUN_INDEX
 from tfpilot.edges import Clock, HealthCheck
 from tfpilot.errors import DocumentError, TfPilotError
 
@@ -21,7 +22,7 @@ GITHUB_DEADLINE: Final = timedelta(seconds=10)
 MAX_SKEW: Final = timedelta(seconds=30)
 """How far the clocks may differ. Beyond it times from GitHub and from here no longer compare."""
 
-WRITTEN: Final = (ACTIVE, ARCHIVED, "logs/", "ops/", "webhooks/github/ratelimit/")
+WRITTEN: Final = (ACTIVE, ARCHIVED, "logs/", "ops/", "webhooks/github/ratelimit/", RUN_INDEX)
 """Where the portal writes."""
 
 
