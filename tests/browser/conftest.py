@@ -32,11 +32,13 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 @dataclass(frozen=True)
 class RunningPortal:
-    """A portal on its sandbox: where it answers, and the bucket behind it."""
+    """A portal on its sandbox: where it answers, the bucket behind it, and the stand-in for GitHub with a token."""
 
     url: str
     s3: Any
     bucket: str
+    github_url: str
+    github_token: str
 
     def stored(self, request_id: str) -> tuple[dict[str, Any], str]:
         """The document as it is stored now, and its ETag."""
@@ -53,6 +55,15 @@ class RunningPortal:
         memo = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "facts": {"pull": "ok"}, "jobs": {}}
         key = f"ops/checked/{request_id}.json"
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(memo).encode())
+
+    def runs(self, document: Mapping[str, Any], workflow_file: str) -> list[dict[str, Any]]:
+        """The runs of a workflow in the request's repository, newest first, as GitHub lists them."""
+        place = f"repos/{document['targetOwner']}/{document['targetRepo']}/actions/workflows/{workflow_file}/runs"
+        asked = urllib.request.Request(
+            f"{self.github_url}/{place}?per_page=100", headers={"Authorization": f"Bearer {self.github_token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return json.load(answer)["workflow_runs"]
 
     def events(self, request_id: str) -> list[str]:
         """The keys of the request's history."""
@@ -124,7 +135,10 @@ def _running(url: str, environment: Mapping[str, str]) -> RunningPortal:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_DEFAULT_REGION"],
     )
-    return RunningPortal(url, s3, environment["TFPILOT_REQUESTS_BUCKET"])
+    bucket, github, token = (
+        environment[name] for name in ("TFPILOT_REQUESTS_BUCKET", "GITHUB_API_URL", "GITHUB_TOKEN")
+    )
+    return RunningPortal(url, s3, bucket, github.rstrip("/"), token)
 
 
 def _environment(file: Path) -> dict[str, str]:
