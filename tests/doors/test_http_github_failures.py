@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import REQUEST_ID
 from tests.doors.door_setup import Door, Reality, Tfpilot, json_lines
-from tfpilot.operations import sync as sync_operation
+from tfpilot.operations import gathering
 from tfpilot.sandbox.github import Fault, FaultKind
 
 pytestmark = pytest.mark.server
@@ -17,14 +17,15 @@ pytestmark = pytest.mark.server
 REPO_CALLS = "/repos/*"
 PULL = "/repos/acme/infra/pulls/7"
 REVIEWS = "*/pulls/7/reviews"
-PLAN_RUN = "*/actions/runs/*"
+PLAN_RUNS = "*/actions/workflows/plan.yml/runs"
+"""Where a repair learns of the plan run, and of one that a later push started."""
 ASKED = ("pull", "reviews", "cleanup_pull", "plan")
 NOT_ASKED = dict.fromkeys(("apply", "destroy", "cleanup", "drift_plan"), "not asked")
 ALL_GOOD = {"pull": "ok", "reviews": "ok", "cleanup_pull": "not found", "plan": "ok", **NOT_ASKED}
 WRONG_TYPES = (
     Fault(FaultKind.FIELDS, path=PULL, fields={"number": "seven"}),
     Fault(FaultKind.FIELDS, path=REVIEWS, fields={"*.user": ["tom-r"], "*.state": 3}),
-    Fault(FaultKind.FIELDS, path=PLAN_RUN, fields={"id": {"n": 1}}),
+    Fault(FaultKind.FIELDS, path=PLAN_RUNS, fields={"workflow_runs.*.id": {"n": 1}}),
     Fault(FaultKind.INSTEAD, path="/repos/acme/infra/pulls", instead="/repos/acme/infra"),
 )
 
@@ -41,7 +42,7 @@ def stuck(reality: Reality, door: Door) -> Reality:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sync asks GitHub for at most a moment."""
-    monkeypatch.setattr(sync_operation, "DEADLINE", timedelta(seconds=1))
+    monkeypatch.setattr(gathering, "DEADLINE", timedelta(seconds=1))
 
 
 def refused(answer: Any) -> str:
@@ -264,8 +265,11 @@ def test_a_run_of_another_request_is_never_taken_and_said(door: Door, stuck: Rea
     stuck.world.faults.add(
         Fault(
             FaultKind.FIELDS,
-            path=PLAN_RUN,
-            fields={"head_branch": "request/req_dev_other_1", "display_title": "req_dev_other_1"},
+            path=PLAN_RUNS,
+            fields={
+                "workflow_runs.*.head_branch": "request/req_dev_other_1",
+                "workflow_runs.*.display_title": "req_dev_other_1",
+            },
         )
     )
     told = door.repair().json()["sync"]
