@@ -120,7 +120,7 @@ def test_what_is_possible_can_be_pressed(tab, world):
     [
         (VIEWER, "Destroy: guest is a viewer and may not dispatch destroy and cleanup in dev."),
         (DEVELOPER, "Destroy: maya-k is a developer and may not dispatch destroy and cleanup in dev."),
-        (APPROVER, "Destroy: tom-r is a approver and may not dispatch destroy and cleanup in dev."),
+        (APPROVER, "Destroy: tom-r is an approver and may not dispatch destroy and cleanup in dev."),
         (
             DEVELOPER,
             "Plan again, Apply: maya-k is a developer and may not dispatch plan, apply and drift check in dev.",

@@ -76,7 +76,7 @@ def check_right(
     where = _where(environment, is_prod=is_prod)
     if _RANK[operator.role] < _RANK[needed]:
         raise MissingRightError(
-            f"{operator.login or 'Nobody'} is a {operator.role.value} and may not {right.value}{where}",
+            f"{operator.login or 'Nobody'} is {_article(operator.role)} and may not {right.value}{where}",
             f"It takes the role {needed.value}. An admin grants it in the portal's settings.",
         )
     if is_prod and prod_allowed and operator.login.casefold() not in {login.casefold() for login in prod_allowed}:
@@ -84,6 +84,10 @@ def check_right(
             f"{operator.login} is not among those who may {right.value}{where}",
             f"{allowed_by} names who may.",
         )
+
+
+def _article(role: Role) -> str:
+    return f"{'an' if role.value[0] in 'aeiou' else 'a'} {role.value}"
 
 
 def _where(environment: str | None, *, is_prod: bool) -> str:

@@ -97,10 +97,9 @@ def _promise(preview: SyncResult, view: RequestView, *, outdated: bool) -> str:
         todo = ", ".join(steps.text_of(step) for step in preview.plan.steps)
         return f"Nothing is written yet. The document says what GitHub says. Repairing does the rest: {todo}."
     version = preview.request.version
-    also = "".join(f", {steps.text_of(step)}" for step in preview.plan.steps)
     return (
-        f"Nothing is written yet. Repairing asks GitHub again and writes version {version + 1}{also} if the "
-        f"document is still at version {version}; else it plans again on what stands there."
+        f"Nothing is written yet. Repairing asks GitHub again and writes version {version + 1} if the document is "
+        f"still at version {version}; else it plans anew."
     )
 
 
