@@ -277,6 +277,59 @@ def test_only_the_newest_hundred_runs_are_looked_at_and_the_answer_says_so(world
     assert len(world.calls) == 2
 
 
+def test_a_dispatched_run_is_looked_for_until_the_list_reaches_back_to_its_dispatch(world, portal):
+    ours = add_run(world, WorkflowKind.APPLY, branch="main", at=NOON)
+    for minute in range(230):
+        add_run(world, WorkflowKind.APPLY, "req_dev_2", at=NOON + timedelta(minutes=1 + minute))
+    answer = ask_run(portal, WorkflowKind.APPLY, not_before=NOON)
+    assert answer.value.fact.run_id == ours.id
+
+
+def test_a_dispatch_of_which_no_run_exists_is_told_so_once_the_list_reaches_back(world, portal):
+    add_run(world, WorkflowKind.APPLY, "req_dev_2", at=NOON - timedelta(minutes=1))
+    for minute in range(120):
+        add_run(world, WorkflowKind.APPLY, "req_dev_2", at=NOON + timedelta(minutes=1 + minute))
+    answer = ask_run(portal, WorkflowKind.APPLY, not_before=NOON)
+    assert answer.outcome is FactOutcome.NOT_FOUND
+    assert len([call for call in world.calls if call.path.endswith("/runs")]) == 2
+
+
+# Runs whose place a newer one may take
+
+
+@pytest.mark.parametrize("kind", [WorkflowKind.CLEANUP, WorkflowKind.DRIFT_PLAN])
+def test_a_newer_run_of_the_request_is_told_in_place_of_the_known_one(world, portal, kind):
+    known = add_run(world, kind, branch="main", at=NOON)
+    newer = add_run(world, kind, branch="main", at=NOON + timedelta(minutes=1))
+    add_run(world, kind, "req_dev_2", branch="main", at=NOON + timedelta(minutes=2))
+    answer = ask_run(portal, kind, run_id=known.id, not_before=NOON, or_newer=True)
+    assert answer.value.fact.run_id == newer.id
+
+
+def test_a_newer_plan_is_the_requests_where_it_ran_on_its_branch(world, portal):
+    known = add_run(world, WorkflowKind.PLAN, at=NOON)
+    newer = add_run(world, WorkflowKind.PLAN, at=NOON + timedelta(minutes=1), title="Fix the bucket's name")
+    add_run(world, WorkflowKind.PLAN, branch="cleanup/req_dev_1", at=NOON + timedelta(minutes=2))
+    question = RunQuestion(WorkflowKind.PLAN, known.id, not_before=NOON, or_newer=True)
+    facts = ask(portal, query(branch="request/req_dev_1", runs=(question,)))
+    assert facts.runs[WorkflowKind.PLAN].value.fact.run_id == newer.id
+
+
+def test_without_a_newer_one_the_known_run_is_told_from_the_list(world, portal):
+    known = add_run(world, WorkflowKind.PLAN, at=NOON)
+    answer = ask_run(portal, run_id=known.id, not_before=NOON, or_newer=True)
+    assert answer.value.fact.run_id == known.id
+    assert not [call for call in world.calls if "/actions/runs/" in call.path]
+
+
+def test_a_known_run_that_is_too_old_for_the_list_is_asked_by_its_id(world, portal):
+    known = add_run(world, WorkflowKind.PLAN, at=NOON)
+    for minute in range(100):
+        add_run(world, WorkflowKind.PLAN, "req_dev_2", at=NOON + timedelta(minutes=1 + minute))
+    answer = ask_run(portal, run_id=known.id, not_before=NOON, or_newer=True)
+    assert answer.value.fact.run_id == known.id
+
+
 # Whether a job had started
 
 

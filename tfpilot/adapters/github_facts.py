@@ -51,6 +51,8 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 ASKED_JOBS_AFTER: Final = frozenset({"cancelled", "timed_out"})
 """The conclusions that leave open whether anything ran."""
 
+_MOST_RUN_PAGES: Final = 10
+"""How many runs are looked through for one that names the request: 1,000."""
 _MOST_PAGES: Final = 30
 """A list that never ends must not use up the hour's quota."""
 _NEXT_PAGE: Final = re.compile(r'<[^>]*>\s*;[^,]*\brel="?next"?')
@@ -188,19 +190,28 @@ class Questions:
         return self._believed(run, kind, reply)
 
     def _run_by_name(self, question: RunQuestion) -> Answer[WorkflowRun]:
+        """The newest run since the dispatch that names the request, read on until the list reaches back to it."""
         file = self.workflow_files[question.kind]
-        reply, runs = self._newest_runs(file)
-        named = [run for run in runs if self._is_named_by(run) and _is_since(run, question)]
-        if not named:
-            detail = f"no run names this request among the newest {PER_PAGE} of {file}"
-            outcome = FactOutcome.NOT_FOUND if _reaches_back(runs, question) else FactOutcome.FAILED
-            return Answer(outcome, detail=detail)
-        return self._believed(max(named, key=_age_order), question.kind, reply)
+        read, outcome = 0, FactOutcome.FAILED
+        for reply, runs in self._run_pages(file):
+            read += len(runs)
+            named = [run for run in runs if self._is_named_by(run) and _is_since(run, question)]
+            if named:
+                return self._believed(max(named, key=_age_order), question.kind, reply)
+            if _reaches_back(runs, question):
+                outcome = FactOutcome.NOT_FOUND
+                break
+        return Answer(outcome, detail=f"no run names this request among the newest {read} of {file}")
+
+    def _run_pages(self, file: str) -> Iterator[tuple[Reply, list[WorkflowRun]]]:
+        """The runs of a workflow, newest first, a page at a time."""
+        for page in range(1, _MOST_RUN_PAGES + 1):
+            yield self._page_of_runs(file, page)
 
     def _run_or_newer(self, question: RunQuestion, run_id: int) -> Answer[WorkflowRun]:
         """The newest of the request's runs of that kind, the known one included: the list tells of it too."""
         try:
-            reply, runs = self._newest_runs(self.workflow_files[question.kind])
+            reply, runs = self._page_of_runs(self.workflow_files[question.kind], 1)
         except GitHubError as error:
             if error.outcome != FactOutcome.NOT_FOUND:
                 raise
@@ -211,9 +222,12 @@ class Questions:
             return self._run_by_id(question.kind, run_id)
         return self._believed(max([*newer, *known], key=_age_order), question.kind, reply)
 
-    def _newest_runs(self, file: str) -> tuple[Reply, list[WorkflowRun]]:
-        where = ("actions", "workflows", file, "runs")
-        reply = self._get(*where, what=f"workflow {file} of {self.query.repo}", parameters={"per_page": PER_PAGE})
+    def _page_of_runs(self, file: str, page: int) -> tuple[Reply, list[WorkflowRun]]:
+        reply = self._get(
+            *("actions", "workflows", file, "runs"),
+            what=f"workflow {file} of {self.query.repo}",
+            parameters={"per_page": PER_PAGE, "page": page},
+        )
         return reply, [run_of(item) for item in items_of(reply.data, "workflow_runs")]
 
     def _is_followed(self, run: WorkflowRun, kind: WorkflowKind) -> bool:
