@@ -376,21 +376,47 @@ def test_a_lock_that_cannot_be_given_back_is_told_and_the_dispatch_stands(memory
         destroy(memory)
 
 
-def test_storage_that_fails_before_the_post_sends_nothing_and_the_intent_is_found_again(memory):
+@pytest.mark.parametrize("is_written", [True, False])
+def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_the_intent(memory, is_written):
+    """The record of it stayed open: a repair then took the intent for overwritten, put it into the document, and the
+    request was shown as being applied or destroyed though nothing had been sent."""
+    memory.store({**applied(conclusion="failure"), "applyRun": run(5, conclusion="failure")})
+    before = content(memory)
+    edges = memory.edges
+    put = edges.documents.put
+
+    def lost(request_id: str, document: Any, *, if_match: str) -> str:
+        is_intent = parse_request(document).runs[WorkflowKind.APPLY].run_id is None
+        etag = put(request_id, document, if_match=if_match) if is_written or not is_intent else ""
+        if is_intent:
+            raise StorageError("Storage did not answer in time")
+        return etag
+
+    edges.documents.put = lost  # type: ignore[method-assign]
+    with pytest.raises(StorageError):
+        dispatch(edges, REQUEST_ID, WorkflowKind.APPLY, operator=ADMIN)
+    assert content(memory) == before
+    assert states(memory) == [DispatchState.REFUSED]
+    assert dispatch(memory.edges, REQUEST_ID, WorkflowKind.APPLY, operator=ADMIN).end is DispatchEnd.STARTED
+    assert len(memory.workflows.orders) == 1
+
+
+def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and_nothing_is_sent(memory):
     memory.store(applied())
     edges = memory.edges
     put = edges.documents.put
 
-    def stored_and_lost(request_id: str, document: Any, *, if_match: str) -> str:
+    def stored_and_gone(request_id: str, document: Any, *, if_match: str) -> str:
         etag = put(request_id, document, if_match=if_match)
-        if "destroyTriggeredAt" in document["github"] and document.get("lock"):
-            raise StorageError("Storage did not answer in time")
+        if "destroyTriggeredAt" in document["github"]:
+            memory.bucket.outage = OUTAGE
+            raise OUTAGE
         return etag
 
-    edges.documents.put = stored_and_lost  # type: ignore[method-assign]
+    edges.documents.put = stored_and_gone  # type: ignore[method-assign]
     with pytest.raises(StorageError):
         dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
-    assert "lock" not in memory.stored(REQUEST_ID)
+    memory.bucket.outage = None
     assert destroy(memory).end is DispatchEnd.UNKNOWN
     assert memory.workflows.orders == []
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tfpilot.core.dispatch import CHANGING, DispatchAnswer, DispatchOrder, Eligibility, order_for
 from tfpilot.core.document import apply_changes
-from tfpilot.core.intents import error_changes, intent_changes, overwritten_changes, take_back_changes
+from tfpilot.core.intents import (
+    error_changes,
+    intent_changes,
+    is_still_open,
+    overwritten_changes,
+    take_back_changes,
+    unlock_changes,
+)
 from tfpilot.core.model import (
     DispatchRecord,
     DispatchState,
@@ -23,7 +31,7 @@ from tfpilot.core.model import (
 from tfpilot.core.repair import next_version
 from tfpilot.core.request import parse_request
 from tfpilot.edges import Edges
-from tfpilot.errors import ConflictError, RefusedError
+from tfpilot.errors import ArchivedError, ConflictError, NotFoundError, RefusedError, TfPilotError
 from tfpilot.operations.discovery import find_open_record, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.request_lock import HeldLock
@@ -62,23 +70,26 @@ class Intent:
 
 
 def write_intent(edges: Edges, draft: Draft, lock: HeldLock) -> Intent:
-    """Stores our record and then the document. An intent that did not come to be leaves a refused record."""
+    """Stores our record and then the document. An intent that did not come to be leaves a refused record, and nothing
+    of it in the document: nothing was sent yet."""
     nonce = secrets.token_hex(8)
+    try:
+        return _store_intent(edges, draft, lock, nonce=nonce)
+    except TfPilotError as failure:
+        _withdraw(edges, draft.request_id, lock, nonce=nonce, why=failure.message)
+        raise
+
+
+def _store_intent(edges: Edges, draft: Draft, lock: HeldLock, *, nonce: str) -> Intent:
     kept: StoredDispatch | None = None
     for _ in range(MAX_TRIES):
         stored = read_active(edges, draft.request_id)
-        try:
-            intent, changes = _plan_intent(edges, draft, stored, nonce=nonce, lock=lock)
-            if kept is None:
-                kept = edges.dispatches.add(intent.record)
-            else:
-                kept = edges.dispatches.put(intent.record, if_match=kept.etag)
-            _check_alone(edges, intent)
-        except RefusedError as refusal:
-            settle_record(
-                edges, kept.record if kept else None, state=DispatchState.REFUSED, settled_by="", detail=refusal.message
-            )
-            raise
+        intent, changes = _plan_intent(edges, draft, stored, nonce=nonce, lock=lock)
+        if kept is None:
+            kept = edges.dispatches.add(intent.record)
+        else:
+            kept = edges.dispatches.put(intent.record, if_match=kept.etag)
+        _check_alone(edges, intent)
         document = next_version(stored.document, changes, edges.clock())
         try:
             etag = edges.documents.put(draft.request_id, document, if_match=stored.etag)
@@ -86,13 +97,28 @@ def write_intent(edges: Edges, draft: Draft, lock: HeldLock) -> Intent:
             continue
         edges.snapshots.note(draft.request_id, Stored(document, etag))
         return replace(intent, request=parse_request(document))
-    settle_record(
-        edges, kept.record if kept else None, state=DispatchState.REFUSED, settled_by="", detail="others wrote first"
-    )
     raise ConflictError(
         f"Other writers changed {draft.request_id} {MAX_TRIES} times meanwhile. Nothing was dispatched.",
         "Try again in a moment.",
     )
+
+
+def _withdraw(edges: Edges, request_id: str, lock: HeldLock, *, nonce: str, why: str) -> None:
+    """Takes back what may have been stored of an intent. Where storage does not let it, the record stays open, and the
+    dispatch is looked for as one whose outcome is not known."""
+    with suppress(TfPilotError):
+        stored = {each.record.nonce: each.record for each in edges.dispatches.list(request_id)}.get(nonce)
+        if stored is None:
+            return
+
+        def decide(current: Request) -> tuple[FieldChange, ...]:
+            back = take_back_changes(current.raw, stored) if is_still_open(current.raw, stored) else ()
+            # The lock goes in the same write: a write of the intent that is still under way has lost then.
+            return (*unlock_changes(current.raw, holder=lock.holder), *back)
+
+        with suppress(NotFoundError, ArchivedError):
+            rewrite(edges, request_id, decide)
+        settle_record(edges, stored, state=DispatchState.REFUSED, settled_by="", detail=why)
 
 
 def check_not_overwritten(request: Request, kind: WorkflowKind, records: Iterable[StoredDispatch]) -> None:
