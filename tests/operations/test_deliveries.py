@@ -421,6 +421,38 @@ def test_a_run_of_another_repository_that_names_the_request_is_not_taken(memory:
 # --- before the dispatch has stored its run's id
 
 
+def test_where_the_requests_cannot_be_listed_a_run_is_kept_for_later_and_not_called_nobodys(memory: InMemory):
+    """GitHub was answered that the run names no request, though nobody had looked: the end of a destroy was lost."""
+    memory.store(having({"destroyRun": run(101, "in_progress"), "github.destroyTriggeredAt": ago(minutes=11)}))
+    list_all = memory.bucket.list_all
+
+    def fails(prefix: str) -> Any:
+        if prefix == "requests/":
+            raise OUTAGE
+        return list_all(prefix)
+
+    memory.bucket.list_all = fails  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="was not handled"):
+        received(memory, "workflow_run", run_payload(kind="destroy", **NAMELESS), guid="guid-1")
+    memory.bucket.list_all = list_all  # type: ignore[method-assign]
+    assert record_of(memory, "guid-1") is None
+    assert replay(memory.edges, "guid-1", operator=APPROVER).disposition is Disposition.APPLIED
+    assert memory.stored(REQUEST_ID)["destroyRun"]["conclusion"] == "success"
+
+
+def test_a_dispatch_that_is_younger_than_the_last_reading_of_the_requests_is_seen(memory: InMemory):
+    """The list of requests was a few seconds old, the web app had dispatched since, and the run waited for nobody."""
+    memory.store(having({}))
+    memory.snapshots.refresh()
+    memory.clock.advance(seconds=3)
+    began = format_time(memory.clock())
+    memory.store(having({"github.destroyTriggeredAt": began}))
+    memory.clock.advance(seconds=2)
+    times = {"created_at": began, "run_started_at": began, "updated_at": began}
+    receipt = received(memory, "workflow_run", run_payload(kind="destroy", **times, **NAMELESS))
+    assert receipt.disposition is Disposition.PARKED
+
+
 @pytest.mark.parametrize("whose", ["ours", "the web app's"])
 def test_a_run_that_names_nobody_waits_while_a_dispatch_does_not_know_its_run(memory: InMemory, whose: str):
     memory.store(having({"github.destroyTriggeredAt": ago(minutes=11)} if whose != "ours" else {}))

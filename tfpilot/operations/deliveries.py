@@ -21,6 +21,7 @@ from tfpilot.core.delivery import (
     check_signature,
     check_size,
 )
+from tfpilot.core.facts import TRIGGER_TOLERANCE
 from tfpilot.core.model import Operator, Request, RequestRow, Role, WorkflowKind, WorkflowRun
 from tfpilot.core.roles import Right
 from tfpilot.core.run_guard import can_have_started, is_same_repo
@@ -192,7 +193,7 @@ def _candidates(edges: Edges, event: Event) -> Iterator[str]:
         if entry is not None:
             yield entry.request_id
         if event.kind is WorkflowKind.DESTROY:
-            yield from _trackers(_fresh_rows(edges), event.kind, event.run_id)
+            yield from _trackers(_rows_since(edges, event.run), event.kind, event.run_id)
     yield from event.named
     for number in event.pull_numbers:
         request_id = edges.pull_index.find(event.repo, number)
@@ -238,15 +239,26 @@ def _is_awaited(edges: Edges, event: Event, run: WorkflowRun) -> bool:
     repo = str(event.repo).casefold()
     intents = (
         intent
-        for row in _fresh_rows(edges)
+        for row in _rows_since(edges, run)
         if row.repo.casefold() == repo and not row.archived
         for intent in row.intents
     )
     return any(intent.kind is event.kind and can_have_started(intent.at, run) for intent in intents)
 
 
-def _fresh_rows(edges: Edges) -> Sequence[RequestRow]:
-    return edges.snapshots.refresh(older_than=FRESH_ENOUGH).rows
+def _rows_since(edges: Edges, run: WorkflowRun | None) -> Sequence[RequestRow]:
+    """All requests, as they were after the run began: who dispatched it had said so by then. Raises StorageError: what
+    cannot be read may be about the run."""
+    now = edges.clock()
+    began = run.fact.created_at if run is not None else None
+    oldest = now - FRESH_ENOUGH if began is None else max(now - FRESH_ENOUGH, min(began + TRIGGER_TOLERANCE, now))
+    snapshot = edges.snapshots.refresh(older_than=now - oldest)
+    if snapshot.read_at is None or snapshot.read_at < oldest:
+        raise StorageError(
+            f"Whose run it is cannot be told: {snapshot.error or 'the requests could not be read'}",
+            "Try again when storage answers.",
+        )
+    return snapshot.rows
 
 
 def _trackers(rows: Sequence[RequestRow], kind: WorkflowKind, run_id: int) -> Sequence[str]:
