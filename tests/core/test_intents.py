@@ -145,8 +145,11 @@ def test_a_cleanups_intent_says_for_which_destroy_it_is_and_forgets_the_last_err
 
 
 def test_why_a_cleanup_was_not_started_is_kept():
-    document = apply_changes(destroyed(), error_changes(destroyed(), "no such ref"))
+    record = record_of(CLEANUP, replaced=intent_changes(parse_request(destroyed()), CLEANUP, NOW, destroy_run_id=6))
+    document = apply_changes(destroyed(), error_changes(destroyed(), record, "no such ref"))
     assert parse_request(document).cleanup_error == "no such ref"
+    assert document["github"]["cleanupTriggeredForDestroyRunId"] == 6
+    assert document["github"]["cleanupDispatchAttemptedAt"] == format_time(NOW)
 
 
 # The run

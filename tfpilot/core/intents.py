@@ -33,6 +33,9 @@ LEAST_LEASE: Final = timedelta(seconds=60)
 """What must be left of the lock when GitHub is asked to start something."""
 
 _LOCK: Final = ("lock",)
+_CLEANUP_ATTEMPT: Final = frozenset(
+    {("github", "cleanupTriggeredForDestroyRunId"), ("github", "cleanupDispatchAttemptedAt")}
+)
 _REPLACED_BY_NEWER: Final = frozenset({WorkflowKind.PLAN, WorkflowKind.CLEANUP, WorkflowKind.DRIFT_PLAN})
 """Kinds whose runs are started by others too, so that a newer run is no sign of an overwritten one."""
 
@@ -127,12 +130,14 @@ def close_changes(document: JsonObject, kind: WorkflowKind) -> tuple[FieldChange
     return tuple(changes)
 
 
-def error_changes(document: JsonObject, reason: str) -> tuple[FieldChange, ...]:
-    """Says that the cleanup could not be dispatched, and why."""
+def error_changes(document: JsonObject, record: DispatchRecord, reason: str) -> tuple[FieldChange, ...]:
+    """Says that the cleanup of the record could not be dispatched: why, when it was tried, and after which destroy."""
     source = "the cleanup was not started"
+    tried = [(change.path, change.after) for change in record.replaced if change.path in _CLEANUP_ATTEMPT]
     return (
         *field_change(document, ("github", "cleanupDispatchStatus"), "error", source),
         *field_change(document, ("github", "cleanupDispatchLastError"), reason, source),
+        *(change for path, value in tried for change in field_change(document, path, value, source)),
     )
 
 

@@ -188,7 +188,7 @@ def take_back(edges: Edges, intent: Intent, answer: DispatchAnswer, *, operator:
         back = take_back_changes(current.raw, record)
         if record.kind is not WorkflowKind.CLEANUP:
             return back
-        return (*back, *error_changes(apply_changes(current.raw, back), answer.detail))
+        return (*back, *error_changes(apply_changes(current.raw, back), record, answer.detail))
 
     rewrite(edges, record.request_id, decide)
     settle_record(edges, record, state=DispatchState.REFUSED, settled_by="github", detail=answer.detail)
