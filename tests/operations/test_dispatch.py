@@ -230,6 +230,9 @@ def test_a_refused_cleanup_says_why_in_the_request(memory):
     with pytest.raises(RefusedError):
         dispatch(memory.edges, REQUEST_ID, CLEANUP, operator=ADMIN)
     assert parse_request(memory.stored(REQUEST_ID)).cleanup_error == "GitHub answered 422: no such ref"
+    github = memory.stored(REQUEST_ID)["github"]
+    assert (github["cleanupTriggeredForDestroyRunId"], github["cleanupDispatchAttemptedAt"]) == (6, format_time(NOW))
+    assert "cleanupTriggeredAt" not in github
 
 
 def test_a_plan_that_cannot_be_sent_gives_the_lock_back(memory):
@@ -527,6 +530,22 @@ def test_when_storage_goes_away_after_the_post_the_outcome_is_unknown_and_not_an
 
 
 # The index
+
+
+def test_a_request_that_was_archived_while_github_answered_does_not_hide_that_a_run_was_started(memory):
+    memory.store(applied())
+
+    def archives(order: DispatchOrder) -> DispatchAnswer:
+        memory.archive(memory.stored(REQUEST_ID))
+        memory.bucket.delete(active_key(REQUEST_ID))
+        return memory.workflows.start(order)
+
+    memory.workflows.answer = archives
+    result = destroy(memory)
+    assert (result.end, result.run_id) == (DispatchEnd.STARTED, 9001)
+    assert any("archived" in notice for notice in result.notices)
+    assert memory.edges.run_index.find(DESTROY, 9001).request_id == REQUEST_ID
+    assert active_key(REQUEST_ID) not in memory.bucket.contents()
 
 
 def test_an_index_that_fails_at_the_claim_never_breaks_the_dispatch(memory):

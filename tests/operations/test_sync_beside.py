@@ -10,6 +10,7 @@ import pytest
 from tests.builders import NOW, REQUEST_ID, ago, request, run, stuck_planning, with_pull, with_run
 from tests.core.saying import NOT_FOUND, REPO, TIMEOUT, answer_pull, answer_run, before, having, merged_pull
 from tests.fakes import OUTAGE, InMemory
+from tests.webhook_payloads import delivery, run_payload
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOutcome
 from tfpilot.core.model import (
     CleanupDispatch,
@@ -27,6 +28,7 @@ from tfpilot.core.model import (
 )
 from tfpilot.core.run_index import new_entry
 from tfpilot.operations.browse import open_request
+from tfpilot.operations.deliveries import Disposition, receive
 from tfpilot.operations.dispatch import dispatch
 from tfpilot.operations.run_events import apply_run
 from tfpilot.operations.sync import sync
@@ -85,6 +87,14 @@ def test_an_entry_that_would_be_expired_already_is_not_written(memory):
     memory.store(stuck_planning())
     github_says(memory, plan=answer_run(101, created_at=NOW - timedelta(days=90)))
     assert repair(memory).done == ()
+    assert memory.edges.run_index.find(PLAN, 101) is None
+
+
+def test_a_run_that_is_found_by_name_and_older_than_the_index_keeps_runs_gets_no_entry(memory):
+    memory.store(having({"github.workflows.plan": None}, with_pull(request())))
+    github_says(memory, plan=answer_run(101, created_at=NOW - timedelta(days=91)))
+    repair(memory)
+    assert memory.stored(REQUEST_ID)["github"]["workflows"]["plan"]["runId"] == 101
     assert memory.edges.run_index.find(PLAN, 101) is None
 
 
@@ -223,6 +233,41 @@ def test_of_two_dispatches_that_wait_for_the_same_run_neither_takes_it_by_itself
     assert memory.edges.run_index.find(DESTROY, 301) is None
     [finding] = [each for each in open_request(memory.edges, REQUEST_ID).findings if each.code == "RUN_UNKNOWN"]
     assert "choose" in finding.next_action
+
+
+def test_a_run_that_the_web_apps_dispatch_may_have_started_is_left_to_a_person_and_not_said_to_be_none(memory):
+    """The run named nobody, so that the request was said to have no run at all and was offered to be closed."""
+    memory.store(destroying_without_run())
+    memory.workflows.runs["destroy.yml"] = [listed(301)]
+    github_says(memory, apply=answer_run(102), destroy=NOT_FOUND)
+    memory.clock.advance(minutes=11)
+    assert repair(memory).facts.runs[DESTROY].outcome is FactOutcome.AMBIGUOUS
+    codes = {each.code for each in open_request(memory.edges, REQUEST_ID).findings}
+    assert ("RUN_UNKNOWN" in codes, "NOT_DISPATCHED" in codes) == (True, False)
+    assert memory.edges.run_index.find(DESTROY, 301) is None
+
+
+def test_a_dispatch_of_the_web_app_without_any_run_is_said_to_have_started_none(memory):
+    memory.store(destroying_without_run())
+    github_says(memory, apply=answer_run(102), destroy=NOT_FOUND)
+    memory.clock.advance(minutes=11)
+    assert repair(memory).facts.runs[DESTROY].outcome is FactOutcome.NOT_FOUND
+    assert "NOT_DISPATCHED" in {each.code for each in open_request(memory.edges, REQUEST_ID).findings}
+
+
+def test_what_webhooks_said_of_a_run_before_a_repair_found_it_counts_and_waits_no_longer(memory):
+    memory.store(applied())
+    unknown_dispatch(memory)
+    ended = run_payload(
+        301, "destroy", **{name: ago() for name in ("created_at", "run_started_at", "updated_at")},
+        display_title="Terraform", head_branch="main",
+    )  # fmt: skip
+    assert receive(memory.edges, delivery("workflow_run", ended)).disposition is Disposition.PARKED
+    memory.workflows.runs["destroy.yml"] = [listed(301)]
+    github_says(memory, apply=answer_run(102), destroy=NOT_FOUND)
+    repair(memory)
+    assert memory.stored(REQUEST_ID)["github"]["workflows"]["destroy"]["conclusion"] == "success"
+    assert [key for key in memory.bucket.contents() if key.startswith("ops/parked/")] == []
 
 
 def test_the_run_before_a_dispatch_is_never_taken_for_the_new_one(memory):

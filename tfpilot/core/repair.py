@@ -15,7 +15,7 @@ from tfpilot.core.changes import (
     run_changes,
     unresolved_changes,
 )
-from tfpilot.core.document import apply_changes, format_time
+from tfpilot.core.document import apply_changes, format_time, number_of
 from tfpilot.core.lifecycle import derive_status
 from tfpilot.core.model import (
     Answer,
@@ -34,7 +34,7 @@ from tfpilot.core.model import (
     RunQuestion,
     WorkflowKind,
 )
-from tfpilot.core.request import parse_request, revision_began
+from tfpilot.core.request import canonical_run, parse_request, revision_began
 from tfpilot.core.run_index import LIFETIME
 
 _TELLING: Final = frozenset({FactOutcome.OK, FactOutcome.NOT_FOUND, FactOutcome.CROSSED, FactOutcome.AMBIGUOUS})
@@ -114,6 +114,13 @@ def plan_repair(
 def repaired(request: Request, plan: RepairPlan) -> Request:
     """The request as the plan makes it."""
     return parse_request(apply_changes(request.raw, plan.changes))
+
+
+def found_runs(plan: RepairPlan) -> tuple[tuple[WorkflowKind, int], ...]:
+    """The runs that the plan makes the request's."""
+    places = {(*canonical_run(kind), "runId"): kind for kind in WorkflowKind}
+    found = ((places.get(change.path), number_of(change.after)) for change in plan.changes)
+    return tuple((kind, run_id) for kind, run_id in found if kind is not None and run_id is not None)
 
 
 def plan_backfill(

@@ -25,6 +25,7 @@ from tfpilot.core.model import (
 )
 from tfpilot.core.repair import plan_query, unanswered
 from tfpilot.core.request import parse_request
+from tfpilot.core.run_index import LIFETIME
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, GitHubError, RefusedError, StorageError
 from tfpilot.operations.discovery import claim_run, discover, find_open_record, look, search_for
@@ -110,8 +111,11 @@ def _settled_runs(
     for kind, answer in facts.runs.items():
         tracked, ours = request.runs.get(kind), find_open_record(records, kind)
         run_id = answer.value.fact.run_id if answer.value is not None else None
-        is_missing = answer.outcome is FactOutcome.NOT_FOUND and lacks_run(request, kind)
-        if ours is not None and (is_missing or run_id in replaced_run_ids(ours.record)):
+        trigger = request.triggers.get(kind)
+        # Of a dispatch whose time nobody knows, nothing tells which runs could be its own.
+        is_sought = ours is not None or (trigger is not None and trigger.at is not None)
+        is_missing = answer.outcome is FactOutcome.NOT_FOUND and lacks_run(request, kind) and is_sought
+        if is_missing or (ours is not None and run_id in replaced_run_ids(ours.record)):
             yield kind, _discovered(edges, request, kind, dry_run=dry_run)
         elif run_id is not None and (tracked is None or tracked.run_id != run_id):
             yield kind, _claimed(edges, request, kind, answer, dry_run=dry_run)
@@ -120,12 +124,14 @@ def _settled_runs(
 def _claimed(
     edges: Edges, request: Request, kind: WorkflowKind, answer: Answer[WorkflowRun], *, dry_run: bool
 ) -> Answer[WorkflowRun]:
-    """The answer about a run that names the request, if the run index does not give it to another one."""
+    """The answer about a run that names the request, if the run index does not give it to another one. A run that is
+    older than the index keeps runs gets no entry."""
     run = answer.value
     if run is None or run.fact.run_id is None:
         return answer
+    is_old = run.fact.created_at is not None and run.fact.created_at + LIFETIME < edges.clock()
     try:
-        if dry_run:
+        if dry_run or is_old:
             entry = edges.run_index.find(kind, run.fact.run_id)
             owner, holds = (entry.request_id, entry.request_id == request.id) if entry else (None, True)
         else:
@@ -141,7 +147,8 @@ def _claimed(
 
 
 def _discovered(edges: Edges, request: Request, kind: WorkflowKind, *, dry_run: bool) -> Answer[WorkflowRun]:
-    """The run of our own dispatch that names no request, claimed; or why it cannot be told."""
+    """The run of a dispatch that names no request, claimed; or why it cannot be told. Of the web app's dispatch it
+    never can: a person has to choose among the candidates."""
     try:
         search = search_for(edges, request, kind)
         found: RunChoice = look(edges, search) if dry_run else discover(edges, search)

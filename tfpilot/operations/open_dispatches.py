@@ -13,12 +13,12 @@ from tfpilot.core.lifecycle import lacks_run
 from tfpilot.core.model import DispatchState, FieldChange, Operator, Request, WorkflowKind, WorkflowRun
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
-from tfpilot.errors import ConflictError, RefusedError, StorageError, TfPilotError, UpstreamError
+from tfpilot.errors import RefusedError, TfPilotError, UpstreamError
 from tfpilot.operations.discovery import Search, adopt, claim_run, discover, look, search_for, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import read_request, rewrite
 from tfpilot.operations.rights import check_may, check_may_dispatch
-from tfpilot.operations.run_events import replay_parked
+from tfpilot.operations.run_events import replay_claimed
 
 
 def choose_run(edges: Edges, request_id: str, kind: WorkflowKind, run_id: int, *, operator: Operator) -> DispatchResult:
@@ -129,21 +129,13 @@ def adopted(
     result = DispatchResult(search.request.id, search.kind, end, run_id=run_id, html_url=html_url)
     try:
         _, notices = adopt(edges, search, run_id=run_id, html_url=html_url, settled_by=operator.login)
-    except (StorageError, ConflictError) as error:
+    except TfPilotError as error:
         return replace(result, notices=(f"The run was not stored, a repair does it: {error.message}",))
     event = "dispatched" if end is DispatchEnd.STARTED else "run_found"
     notices += note_event(
         edges, search.request.id, f"{search.kind.value}_{event}", operator=operator, data={"runId": run_id}
     )
-    return replace(result, notices=notices + _replayed(edges, search.kind, run_id))
-
-
-def _replayed(edges: Edges, kind: WorkflowKind, run_id: int) -> tuple[str, ...]:
-    try:
-        replay_parked(edges, kind, run_id)
-    except TfPilotError as error:
-        return (f"What webhooks said of run {run_id} was not taken in: {error.message}",)
-    return ()
+    return replace(result, notices=notices + replay_claimed(edges, search.kind, run_id))
 
 
 def _open_search(edges: Edges, request: Request, kind: WorkflowKind) -> Search:

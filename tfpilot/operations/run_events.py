@@ -17,7 +17,7 @@ from tfpilot.core.run_index import is_expired, new_entry
 from tfpilot.core.webhook import Action, Decision, decide_run
 from tfpilot.core.webhook_event import Event, parse_event
 from tfpilot.edges import Edges
-from tfpilot.errors import ArchivedError, NotFoundError, StorageError
+from tfpilot.errors import ArchivedError, NotFoundError, StorageError, TfPilotError
 from tfpilot.operations.discovery import find_open_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
@@ -96,6 +96,15 @@ def replay_parked(edges: Edges, kind: WorkflowKind, run_id: int) -> Sequence[Out
     if owner is None:
         return ()
     return tuple(outcome for each in parked if (outcome := _replay(edges, each, owner)) is not None)
+
+
+def replay_claimed(edges: Edges, kind: WorkflowKind, run_id: int) -> tuple[str, ...]:
+    """As `replay_parked` right after the run was claimed; never fails, and answers what went wrong, for a person."""
+    try:
+        replay_parked(edges, kind, run_id)
+    except TfPilotError as error:
+        return (f"What webhooks said of run {run_id} was not taken in: {error.message}",)
+    return ()
 
 
 def event_of(edges: Edges, name: str, body: bytes) -> Event:

@@ -22,6 +22,7 @@ from tfpilot.core.model import (
 )
 from tfpilot.core.repair import (
     asks_the_same,
+    found_runs,
     is_degraded,
     learned_anything,
     longest_wait,
@@ -39,6 +40,7 @@ from tfpilot.operations.history import note_event
 from tfpilot.operations.repair_steps import StepsDone, run_steps, with_steps
 from tfpilot.operations.rewrite import MAX_TRIES, read_active
 from tfpilot.operations.rights import check_may
+from tfpilot.operations.run_events import replay_claimed
 
 
 def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, dry_run: bool = False) -> SyncResult:
@@ -129,6 +131,8 @@ def _apply(edges: Edges, case: Case, *, mode: SyncMode, operator: Operator, now:
     plan = with_steps(edges, plan, case.request, case.facts, operator=operator, now=now)
     done = run_steps(edges, plan, case.stored.document, case.facts, operator=operator)
     notices = [*done.notices, *settle_known(edges, case.request, case.records)]
+    for kind, run_id in found_runs(plan):
+        notices += replay_claimed(edges, kind, run_id)
     if written or done.steps:
         notices += _record(edges, plan, done, mode=mode, operator=operator)
     notices += _remember(edges, case, now)
