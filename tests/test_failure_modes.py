@@ -18,7 +18,9 @@ from tests.core.saying import (
     having,
     merged_pull,
 )
+from tests.dispatch_setup import ADMIN, applied
 from tests.fakes import OUTAGE, InMemory
+from tests.webhook_payloads import delivery, run_payload
 from tfpilot.core.diagnosis import diagnose
 from tfpilot.core.lifecycle import derive_status
 from tfpilot.core.model import (
@@ -37,6 +39,8 @@ from tfpilot.core.request import parse_request
 from tfpilot.core.selection import RequestFilter, page_of
 from tfpilot.errors import NotFoundError, StorageError
 from tfpilot.operations.browse import list_fresh_requests, open_request
+from tfpilot.operations.deliveries import receive
+from tfpilot.operations.dispatch import dispatch
 from tfpilot.operations.sync import sync
 
 OPERATOR = Operator("maya-k", Role.DEVELOPER)
@@ -246,6 +250,26 @@ def test_planning_and_applying_have_an_age_limit(memory, kind, code, minutes):
     assert code in {finding.code for finding in view.findings}
     assert view.needs_repair
     assert repair(memory, GitHubFacts(), SyncMode.AUTO).asked
+
+
+# --- many at once
+
+
+def test_no_object_is_rewritten_by_everybody(memory):
+    """Deliveries, events and locks of all requests shared a few objects, and whoever wrote last won. What is written
+    more than once belongs to one request."""
+    ids = [f"req_{letter}" for letter in "abc"]
+    memory.store(*(applied(each, run_id=number) for number, each in enumerate(ids, 51)))
+    for number, each in enumerate(ids, 9001):
+        dispatch(memory.edges, each, DESTROY, operator=ADMIN)
+        for status, conclusion in (("in_progress", None), ("completed", "failure")):
+            began = {name: ago() for name in ("created_at", "run_started_at", "updated_at")}
+            told = run_payload(number, "destroy", status=status, conclusion=conclusion, display_title=each, **began)
+            receive(memory.edges, delivery("workflow_run", told))
+        assert memory.stored(each)["destroyRun"]["conclusion"] == "failure"
+    often = {key for key in memory.bucket.writes if memory.bucket.writes.count(key) > 1}
+    assert {f"requests/{each}.json" for each in ids} <= often
+    assert [key for key in often if sum(each in key for each in ids) != 1] == []
 
 
 # --- lists

@@ -369,6 +369,22 @@ def test_two_persons_who_choose_the_same_run_for_two_requests_do_not_both_get_it
     assert (run_of(memory, FIRST), run_of(memory, SECOND)) == (7, None)
 
 
+def test_a_person_who_chooses_while_the_run_is_found_does_not_leave_two_answers(memory):
+    """The request held the run that a person chose, our record the one that was found, and a repair put that back."""
+    dispatched(memory, FIRST, SECOND)
+    shows(memory, seen(7), seen(8))
+    [ours] = memory.edges.dispatches.list(FIRST)
+
+    def is_found() -> None:
+        claim(memory, 7, FIRST)
+        memory.edges.dispatches.put(replace(ours.record, state=DispatchState.STARTED, run_id=7), if_match=ours.etag)
+
+    memory.bucket.interfere = is_found
+    result = choose_run(memory.edges, FIRST, DESTROY, 8, operator=APPROVER)
+    assert (run_of(memory, FIRST), [each.record.run_id for each in memory.edges.dispatches.list(FIRST)]) == (None, [7])
+    assert any("run 8 was not stored" in notice for notice in result.notices)
+
+
 def test_a_person_can_choose_for_a_dispatch_of_the_web_app(memory):
     memory.store(triggered(with_run(applied(FIRST), "destroy", status="requested"), "destroyTriggeredAt", ago()))
     shows(memory, seen(7, actor="web-app"))

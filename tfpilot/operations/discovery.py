@@ -148,7 +148,7 @@ def adopt(
     """
 
     def decide(request: Request) -> tuple[FieldChange, ...]:
-        is_open = _is_still_searched(request, search)
+        is_open = _is_still_searched(request, search) and not _is_settled_otherwise(edges, search.record, run_id)
         return started_changes(request.raw, search.kind, run_id=run_id, html_url=html_url) if is_open else ()
 
     # Our record first: where the request cannot be written, it tells the next repair.
@@ -213,6 +213,16 @@ def _is_still_searched(request: Request, search: Search) -> bool:
         return is_still_open(request.raw, search.record)
     kind = search.kind
     return lacks_run(request, kind) and request.triggers.get(kind) == search.request.triggers.get(kind)
+
+
+def _is_settled_otherwise(edges: Edges, record: DispatchRecord | None, run_id: int) -> bool:
+    """Whether our record gives the dispatch another run by now: a person chose while it was looked for, and only one of
+    the two may be stored."""
+    stored = edges.dispatches.list(record.request_id) if record is not None else ()
+    return any(
+        record is not None and each.record.nonce == record.nonce and each.record.run_id not in (None, run_id)
+        for each in stored
+    )
 
 
 def _earlier_runs(search: Search) -> frozenset[int]:
