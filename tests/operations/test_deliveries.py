@@ -22,7 +22,7 @@ from tests.webhook_payloads import (
     review_payload,
     run_payload,
 )
-from tfpilot.core.delivery import Delivery, Place
+from tfpilot.core.delivery import Delivery, KeptDelivery, Place
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import format_time, render_document
 from tfpilot.core.model import DispatchRecord, Operator, RepoRef, Role, WorkflowKind
@@ -321,6 +321,17 @@ def _fail_once(memory: InMemory) -> Callable[[], None]:
 
 
 # --- replays by a person
+
+
+def test_a_dead_letter_that_waits_for_its_run_after_a_replay_is_kept_once(memory: InMemory):
+    memory.store(having({"github.destroyTriggeredAt": ago(minutes=11)}))
+    letter = delivery("workflow_run", run_payload(kind="destroy", **NAMELESS), guid="guid-1")
+    memory.edges.deliveries.keep(
+        KeptDelivery(Place.DEAD_LETTER, "guid-1", "workflow_run", letter.body, NOW, "storage did not answer")
+    )
+    assert replay(memory.edges, "guid-1", operator=APPROVER).disposition is Disposition.PARKED
+    assert keys(memory, "ops/dead-letters/") == []
+    assert keys(memory, "ops/parked/") == ["ops/parked/destroy/run-101/guid-1.json"]
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER, Role.SYSTEM])

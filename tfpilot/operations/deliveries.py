@@ -128,7 +128,8 @@ def receive(edges: Edges, delivery: Delivery, *, on_handled: OnHandled | None = 
 
 
 def replay(edges: Edges, guid: str, *, operator: Operator) -> Receipt:
-    """Handles a delivery that was kept; its signature was good when it came. It is removed only where it was handled.
+    """Handles a delivery that was kept; its signature was good when it came. It is removed only where it was handled,
+    or is kept elsewhere now.
 
     Raises MissingRightError, NotFoundError (none is kept under that id), StorageError or ConflictError.
     """
@@ -139,7 +140,8 @@ def replay(edges: Edges, guid: str, *, operator: Operator) -> Receipt:
     kept = stored.delivery
     case = _Case(kept.guid, kept.body, event_of(edges, kept.event, kept.body), kept.received_at)
     receipt = _handle(edges, case)
-    if receipt.disposition in (Disposition.APPLIED, Disposition.IGNORED):
+    is_elsewhere = receipt.disposition is Disposition.PARKED and kept.place is Place.DEAD_LETTER
+    if is_elsewhere or receipt.disposition in (Disposition.APPLIED, Disposition.IGNORED):
         edges.deliveries.remove_kept(stored)
     return receipt
 
