@@ -183,6 +183,30 @@ class TestKilledAnywhere:
             reset.resume()
 
 
+class TestOddStates:
+    @pytest.mark.parametrize("state", StateMode)
+    @pytest.mark.parametrize("odd", ["no digest", "wrong digest", "digest alone", "nothing"])
+    def test_resume_and_undo_hold_for_a_state_that_was_odd_before(self, state, odd):
+        world = dev_world(LockMode.DYNAMODB)
+        content, digest = world.state_place(PLAIN), world.digest_place(PLAIN)
+        if odd in {"no digest", "nothing"}:
+            del world.objects[digest]
+        if odd in {"digest alone", "nothing"}:
+            del world.objects[content]
+        if odd == "wrong digest":
+            world.objects[digest] = b"0" * 32
+        before, plan = world.outside_backups(), read_plan(world, mode=state)
+        assert plan.states[0].digest_is_wrong is (odd in {"wrong digest", "digest alone"})
+        for reset in kill_points(lambda number: Reset(deepcopy(world), plan, kill_after=number), Reset.resume):
+            undone = deepcopy(reset)
+            undone.undo()
+            assert undone.world.outside_backups() == before
+            reset.resume()
+            assert stage_of(reset.steps, reset.progress) is Stage.FINISHED
+            assert not reset.world.checksum_errors([PLAIN, NAMED])
+            assert (content in reset.world.objects) is (state is StateMode.EMPTY and content in before)
+
+
 class TestSomebodyElse:
     @pytest.mark.parametrize("lock", LockMode)
     @pytest.mark.parametrize("content", [FOREIGN, "", "no JSON"])
