@@ -314,6 +314,22 @@ class TestSomebodyElse:
         assert reset.world.objects[requests_place(f"history/{A}.json")] == original
         assert reset.world.objects[requests_place(f"requests/{A}.json")] != original
 
+    def test_a_copy_or_backup_that_vanished_between_kill_and_resume_is_made_again_before_anything_is_removed(self):
+        for reset in kill_points(lambda number: begin(kill_after=number), Reset.resume):
+            made = [
+                step
+                for step in reset.steps
+                if step.action in {Action.ARCHIVE, Action.BACK_UP}
+                and step.source in reset.world.objects
+                and step.place in reset.world.objects
+            ]
+            for step in made:
+                other = deepcopy(reset)
+                del other.world.objects[step.place]
+                other.resume()
+                removed = step.source not in other.world.objects
+                assert not removed or step.place in other.world.objects
+
     def test_a_copy_in_history_that_changed_since_is_not_overwritten_and_the_request_stays_active(self):
         reset = begin()
         theirs = document(A, version=2)

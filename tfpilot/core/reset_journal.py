@@ -123,13 +123,17 @@ def stage_of(steps: Sequence[ResetStep], progress: Progress) -> Stage:
 def plan_resume(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep, ...]:
     """What finishes the reset: Terraform's lock again, what is left to do, the release; empty where it is finished.
 
+    What a remaining step needs is looked at again first: nothing is removed because its copy was there days ago.
     A reset that was refused only gives its locks back. Raises RefusedError where its undo began.
     """
     if progress.undo_began:
         raise RefusedError("The undo of this reset began, so it cannot go on", "Let the undo finish, then plan anew.")
     refused = _is_refused(steps, progress)
-    work = () if refused else tuple(s for s in steps if not s.is_lock and not progress.is_settled(s))
-    return _under_lock(steps, work, progress)
+    remaining = [] if refused else [step for step in steps if not step.is_lock and not progress.is_settled(step)]
+    outcomes = progress.outcomes
+    needed = {name for step in remaining for name in step.needs if outcomes.get(name) is Outcome.DONE}
+    wanted = needed | {step.id for step in remaining}
+    return _under_lock(steps, tuple(step for step in steps if step.id in wanted), progress)
 
 
 def plan_undo(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep, ...]:
