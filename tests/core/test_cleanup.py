@@ -65,6 +65,8 @@ def test_it_is_due_again_where_it_could_not_be_dispatched():
 def test_while_a_cleanup_was_dispatched_and_its_run_is_not_known_nothing_is_due():
     open_intent = triggered(with_run(destroyed(), "cleanup", status="requested"), "cleanupTriggeredAt", ago(minutes=1))
     assert due(with_github(open_intent, cleanupDispatchStatus="error")) is None
+    assert due(triggered(destroyed(), "cleanupTriggeredAt", ago(minutes=1))) is None
+    assert due(triggered(destroyed(), "cleanupTriggeredAt", "a moment ago")) is None
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(19, None), (20, None), (21, 6)])

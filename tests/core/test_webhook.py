@@ -416,6 +416,11 @@ def test_comments_the_authors_own_voice_and_other_pull_requests_do_not_count(pay
     ignored("pull_request_review", payload, with_pull(request()))
 
 
+def test_who_approves_the_cleanup_does_not_approve_a_request_whose_own_pull_request_is_not_known():
+    approves = {**cleanup_payload(), "review": {"state": "approved", "user": {"login": "tom-r"}}}
+    assert "cleanup" in ignored("pull_request_review", approves, request())
+
+
 def test_an_objection_after_the_merge_does_not_withdraw_the_approval():
     document = having({"approval": {"approved": True, "approvers": ["tom-r"]}}, with_pull(request(), merged=True))
     changed = after("pull_request_review", review_payload("changes_requested"), document)

@@ -185,7 +185,8 @@ def assert_as_github_has_it(reality: Reality, edges: Edges, request_id: str, num
     assert (stored.approval.approved, sorted(stored.approval.approvers)) == (True, ["ada", "tom-r"])
     assert stored.pull is not None
     assert stored.pull.merged
-    for kind, fact in stored.runs.items():
-        assert edges.run_index.find(kind, fact.run_id or 0).request_id == request_id
+    entries = {kind: edges.run_index.find(kind, fact.run_id or 0) for kind, fact in stored.runs.items()}
+    owners = {kind: entry and entry.request_id for kind, entry in entries.items()}
+    assert owners == dict.fromkeys(stored.runs, request_id), stored.runs
     cleanups = reality.world.dispatches()[FILES[WorkflowKind.CLEANUP], request_id]
     assert cleanups == (1 if last_kind(number) is WorkflowKind.DESTROY else 0)

@@ -643,6 +643,24 @@ def test_a_second_operator_at_any_step_never_makes_a_second_post(memory, step, r
     assert len(memory.workflows.orders) == 1
 
 
+def test_an_operator_whose_lock_was_overwritten_and_put_back_sees_what_another_sent_meanwhile(memory):
+    """The web app took the lock out of the document and later wrote what it had read before, byte by byte: the version
+    is the same again, and only our records know of the dispatch between."""
+    memory.store(applied())
+
+    def another_dispatches() -> None:
+        locked = memory.bucket.contents()[active_key(REQUEST_ID)]
+        memory.store(applied())
+        assert destroy(memory).end is DispatchEnd.STARTED
+        memory.bucket.write(active_key(REQUEST_ID), locked)
+
+    at_write(memory, 2, another_dispatches)
+    with pytest.raises(RefusedError, match="has overwritten a dispatch"):
+        destroy(memory)
+    assert len(memory.workflows.orders) == 1
+    assert sorted(states(memory)) == [DispatchState.REFUSED, DispatchState.STARTED]
+
+
 @pytest.mark.parametrize("restores", [True, False])
 def test_a_second_operator_while_github_answers_never_makes_a_second_post(memory, restores):
     before = applied()
