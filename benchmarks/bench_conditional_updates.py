@@ -17,7 +17,8 @@ from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.keys import active_key
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.errors import ConflictError
-from tfpilot.sandbox.storage import REGION, LocalS3
+from tfpilot.sandbox.local_server import REGION
+from tfpilot.sandbox.storage import LocalS3
 
 THREADS: Final = 16
 UPDATES: Final = 800

@@ -1,11 +1,11 @@
-"""What tests of every layer share: a real S3 server on loopback, and edges in memory."""
+"""What tests of every layer share: real S3 and DynamoDB servers on loopback, and edges in memory."""
 
 from __future__ import annotations
 
 import copy
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import InMemory
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.errors import ConfigError
+from tfpilot.sandbox.lock_table import LocalDynamoDB, require_ministack
 from tfpilot.sandbox.storage import LocalS3, find_weed
 
 if TYPE_CHECKING:
@@ -22,14 +23,26 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[LocalS3]:
     """One real S3 server for the whole run. Where it is not installed, tests are skipped; in CI they fail."""
+    _need(find_weed)
+    with LocalS3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lock_server() -> Iterator[LocalDynamoDB]:
+    """One real DynamoDB server for the whole run, as `s3_server`. A test makes a table of its own in it."""
+    _need(require_ministack)
+    with LocalDynamoDB() as server:
+        yield server
+
+
+def _need(installed: Callable[[], object]) -> None:
     try:
-        find_weed()
+        installed()
     except ConfigError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"{error.message}. {error.hint}")
-    with LocalS3() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
