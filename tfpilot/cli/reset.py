@@ -279,7 +279,8 @@ def _show_plan(plan: ResetPlan, *, as_json: bool) -> None:
         show(f"left     {left.request_id}: {left.reason}")
     for person in people_of(plan):
         last = format_time(person.last_activity) if person.last_activity else "unknown"
-        show(f"people   {person.login}: {person.request_count} requests, last activity {last}")
+        made = f"{person.request_count} request{'' if person.request_count == 1 else 's'}"
+        show(f"people   {person.login}: {made}, last activity {last}")
     show(f"A reset destroys none of the {plan.resource_count} cloud resources: after it no state knows them.")
     show(f"digest   {digest_of(plan)}")
     show("Nothing was changed. To carry it out, with --reason:")
