@@ -12,21 +12,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.builders import NOW
+from tests.reset_fakes import MemoryResetStores
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Fetched
 from tfpilot.adapters.deliveries import S3Deliveries
 from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
+from tfpilot.adapters.freeze import S3Freeze
 from tfpilot.adapters.index_cache import index_object
 from tfpilot.adapters.index_journal import S3IndexJournal
 from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
+from tfpilot.adapters.leases import S3Leases
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
+from tfpilot.adapters.reset_journal import S3ResetJournal
 from tfpilot.adapters.run_index import S3RunIndex
-from tfpilot.adapters.s3 import Body, Listed, bare_etag, check_size
+from tfpilot.adapters.s3 import Body, Listed, Written, bare_etag, check_size
 from tfpilot.adapters.snapshot_rows import merge, row_of
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
@@ -53,8 +57,10 @@ from tfpilot.core.model import (
     WorkflowKind,
     WorkflowRun,
 )
+from tfpilot.core.reset_guards import RunsSeen
+from tfpilot.core.reset_plan import ReadObject
 from tfpilot.core.run_index import MAX_ENTRY_BYTES, PREFIX
-from tfpilot.edges import Edges, GitHubRules, HealthCheck, Myself, Rights
+from tfpilot.edges import Edges, GitHubRules, HealthCheck, Myself, ResetRules, Rights
 from tfpilot.errors import ConflictError, GitHubError, NotFoundError, SignatureError, StorageError
 
 OUTAGE = StorageError("Could not read in bucket memory: no answer in time", "Check the bucket.")
@@ -115,6 +121,10 @@ class MemoryBucket:
             self.writes.append(key)
             return self.write(key, content)
 
+    def list_folders(self, prefix: str) -> Sequence[str]:
+        names = (key.removeprefix(prefix) for key in self.list_all(prefix))
+        return sorted({f"{prefix}{name.partition('/')[0]}/" for name in names if "/" in name})
+
     def list_all(self, prefix: str) -> Mapping[str, Listed]:
         self._check_reachable()
         with self._lock:
@@ -164,6 +174,16 @@ class MemoryBulk:
 
     def list_all(self, prefix: str) -> Mapping[str, Listed]:
         return self._bucket.list_all(prefix)
+
+    def find(self, key: str, *, limit_bytes: int) -> ReadObject | None:
+        body = self._bucket.find(key, limit_bytes=limit_bytes)
+        return None if body is None else ReadObject(key, body.content, body.etag)
+
+    def find_all(self, keys: Sequence[str], *, limit_bytes: int) -> Iterator[ReadObject | None]:
+        return (self.find(key, limit_bytes=limit_bytes) for key in keys)
+
+    def create(self, key: str, content: bytes) -> Written:
+        return Written(self._bucket.put(key, content, if_match=None))
 
     def read_all(self, listed: Sequence[Listed], *, limit_bytes: int) -> Iterator[Fetched]:
         for each in listed:
@@ -391,6 +411,12 @@ class FakeWorkflows:
     def me(self) -> Myself:
         return Myself(self.login, timedelta(0))
 
+    def active_runs(self, repo: RepoRef, *, deadline: timedelta) -> RunsSeen:
+        if self.listing_error is not None:
+            raise self.listing_error
+        active = [run for runs in self.runs.values() for run in runs if run.fact.status != "completed"]
+        return RunsSeen(tuple(f"run {run.fact.run_id}" for run in active), self.is_complete, 5)
+
     def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
         self.orders.append(order)
         return self.answer(order)
@@ -449,6 +475,8 @@ class InMemory:
         )
     )
 
+    resets: ResetRules = field(default_factory=lambda: ResetRules(requests_bucket="memory"))
+
     def __post_init__(self) -> None:
         self.bucket = MemoryBucket(self.clock)
         self.workflows = FakeWorkflows(self.clock)
@@ -456,6 +484,7 @@ class InMemory:
         self.index_listings = MemoryIndexListings(self.bucket, clock=self.clock)
         self.index_objects = MemoryIndexObjects(self.bucket)
         self.lifecycle = MemoryLifecycle()
+        self.reset_stores = MemoryResetStores(self.bucket)
 
     @property
     def edges(self) -> Edges:
@@ -483,6 +512,11 @@ class InMemory:
             thresholds=self.thresholds,
             rights=self.rights,
             rules=self.rules,
+            reset_stores=self.reset_stores,
+            reset_journal=S3ResetJournal(self.bucket, MemoryBulk(self.bucket)),
+            leases=S3Leases(self.bucket),
+            freeze=S3Freeze(self.bucket),
+            resets=self.resets,
         )
 
     def store(self, *documents: JsonObject) -> None:

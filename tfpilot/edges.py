@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from tfpilot.core.bucket_rules import StoredLifecycle
-from tfpilot.core.delivery import HandledDelivery, KeptDelivery, Place, SeenDelivery, StoredDelivery
+from tfpilot.core import delivery
+from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
+from tfpilot.core.delivery import HandledDelivery, KeptDelivery, SeenDelivery, StoredDelivery
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
 from tfpilot.core.index_fixes import FixRecord, FixStep, IndexMark
 from tfpilot.core.index_listing import IndexListing, IndexObject, VersionHistory
+from tfpilot.core.lease import HeldLease, Lease
 from tfpilot.core.model import (
     Checked,
     Claim,
@@ -29,6 +31,13 @@ from tfpilot.core.model import (
     Thresholds,
     WorkflowKind,
 )
+from tfpilot.core.reset_confirm import Approval, ApprovalRequest
+from tfpilot.core.reset_guards import RunsSeen
+from tfpilot.core.reset_journal import JournalEntry, StopRequest, StoredReset
+from tfpilot.core.reset_plan import ReadObject, ResetPlan
+from tfpilot.core.reset_steps import Found, Place, ResetRecord
+from tfpilot.core.reset_target import ResetTarget
+from tfpilot.core.terraform import StoredLock
 
 Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
@@ -111,6 +120,9 @@ class Workflows(Protocol):
 
         Raises GitHubError.
         """
+
+    def active_runs(self, repo: RepoRef, *, deadline: timedelta) -> RunsSeen:
+        """The runs of the allow-listed workflows that are not over, whoever started them. Raises GitHubError."""
 
 
 class RunIndex(Protocol):
@@ -255,7 +267,7 @@ class Deliveries(Protocol):
     def keep(self, delivery: KeptDelivery) -> None:
         """Keeps a delivery whole; one that is kept already stays as it is. Raises StorageError."""
 
-    def list_kept(self, place: Place, *, limit: int) -> Sequence[StoredDelivery]:
+    def list_kept(self, place: delivery.Place, *, limit: int) -> Sequence[StoredDelivery]:
         """The deliveries that are kept there, newest first. Raises StorageError."""
 
     def list_parked(self, kind: WorkflowKind, run_id: int) -> Sequence[StoredDelivery]:
@@ -266,6 +278,124 @@ class Deliveries(Protocol):
 
     def remove_kept(self, stored: StoredDelivery) -> None:
         """Removes a kept delivery in that version, where it is still there. Raises StorageError."""
+
+
+class ResetStore(Protocol):
+    """The places of one target: its state bucket, its lock table, and the requests bucket. Every write is conditional.
+
+    Whatever is read or written raises StorageError where a store did not answer: a write may then have happened.
+    """
+
+    def find(self, place: Place) -> Found | None:
+        """What stands there now; None where nothing does. Raises DocumentError where it cannot be told."""
+
+    def read(self, place: Place, *, version_id: str | None = None) -> ReadObject | None:
+        """An object of a bucket, or an earlier version of it; None where there is none. Raises DocumentError."""
+
+    def read_all(self, keys: Sequence[str]) -> Mapping[str, ReadObject]:
+        """These objects of the requests bucket, by key, without those that are not there. Raises DocumentError."""
+
+    def find_lock(self, place: Place) -> StoredLock | None:
+        """The lock that is held there; None where none is. Raises DocumentError."""
+
+    def find_digest(self, object_key: str) -> str | None:
+        """The digest item of a state; None where there is none. Raises DocumentError where it says nothing."""
+
+    def write(
+        self, place: Place, content: bytes, *, over: Found | None, encrypted_like: ReadObject | None = None
+    ) -> Found:
+        """Writes over what was found, with None only where nothing stands, and answers what stands there then.
+
+        Raises ConflictError, also where a first try had been carried out and its answer was lost.
+        """
+
+    def remove(self, place: Place, *, found: Found) -> None:
+        """Removes what was found. Raises ConflictError, also where nothing is there."""
+
+    def remove_lock(self, place: Place, lock: StoredLock) -> None:
+        """Removes exactly that lock. Raises ConflictError, also where none is there."""
+
+    def tags(self) -> Mapping[str, str]:
+        """The tags of the state bucket."""
+
+    def versioning(self) -> Versioning:
+        """Whether the state bucket keeps versions."""
+
+
+class ResetStores(Protocol):
+    """The places of any target."""
+
+    def of(self, target: ResetTarget) -> ResetStore:
+        """The places of that target. Asks no store."""
+
+
+class ResetJournal(Protocol):
+    """What is known of every reset (`ops/resets/<id>/`). Nothing in it is ever changed or removed."""
+
+    def begin(self, record: ResetRecord, plan: ResetPlan) -> None:
+        """Stores a new reset with its plan. Raises ConflictError or StorageError."""
+
+    def add(self, reset_id: str, entry: JournalEntry) -> None:
+        """Stores an entry. Raises ConflictError where its number is taken: another process goes on with the reset."""
+
+    def get(self, reset_id: str) -> StoredReset:
+        """A reset with its plan and its whole journal.
+
+        Raises MalformedIdError, NotFoundError, DocumentError (part of it cannot be read) or StorageError.
+        """
+
+    def entries(self, reset_id: str, *, after: int) -> Sequence[JournalEntry]:
+        """The entries with higher numbers than that, in order. Raises DocumentError or StorageError."""
+
+    def list(self) -> Sequence[ResetRecord]:
+        """All resets, the newest first. Raises DocumentError or StorageError."""
+
+    def put_receipt(self, reset_id: str, number: int, *, as_json: bytes, as_markdown: str) -> None:
+        """Stores the receipt after that entry; one that is there already stays. Raises StorageError."""
+
+    def has_receipt(self, reset_id: str) -> bool:
+        """Whether the reset came to an end after its last entry. Raises StorageError."""
+
+    def ask_to_stop(self, reset_id: str, request: StopRequest) -> None:
+        """Asks whoever carries out the reset to stop after the present step. Raises StorageError."""
+
+    def find_stop(self, reset_id: str) -> StopRequest | None:
+        """The last request to stop; None where there is none. Raises StorageError."""
+
+    def ask_for_approval(self, request: ApprovalRequest) -> None:
+        """Stores that a second admin is asked; an earlier question about the digest stays. Raises StorageError."""
+
+    def find_request(self, digest: str) -> ApprovalRequest | None:
+        """The question about a digest; None where nobody asked. Raises StorageError."""
+
+    def approve(self, approval: Approval) -> None:
+        """Stores a second admin's approval; an earlier one of the digest stays. Raises StorageError."""
+
+    def find_approval(self, digest: str) -> Approval | None:
+        """The approval of a digest; None where there is none. Raises StorageError."""
+
+
+class Leases(Protocol):
+    """Who works on what (`ops/leases/`), so that no two processes work on the same."""
+
+    def take(self, lease: Lease, *, now: datetime) -> HeldLease:
+        """Takes the lease, or takes it over where it is past its end. Raises ConflictError, naming who holds it."""
+
+    def renew(self, held: HeldLease, *, until: datetime) -> HeldLease:
+        """Holds it longer. Raises ConflictError where somebody took it over, StorageError."""
+
+    def release(self, held: HeldLease) -> None:
+        """Gives it back; does nothing where somebody took it over. Raises StorageError."""
+
+    def find(self, name: str, *, now: datetime) -> Lease | None:
+        """The lease that is held now; None where nobody holds it. Raises StorageError."""
+
+
+class Freeze(Protocol):
+    """An admin's stop of all writing (`ops/freeze.json`)."""
+
+    def reason(self) -> str:
+        """Why the portal is frozen; empty where it is not. Raises StorageError, also where it cannot be told."""
 
 
 class PullIndex(Protocol):
@@ -362,6 +492,19 @@ class GitHubRules:
 
 
 @dataclass(frozen=True, slots=True)
+class ResetRules:
+    """What may be reset, from settings; `lease_for` is how long a process that died keeps others from going on."""
+
+    requests_bucket: str = ""
+    targets: tuple[ResetTarget, ...] = ()
+    deny_terms: tuple[str, ...] = ()
+    undo_days: int = 30
+    needs_second_admin: bool = False
+    read_only: bool = False
+    lease_for: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
 class Edges:
     """Everything an operation may touch."""
 
@@ -381,6 +524,10 @@ class Edges:
     checked: CheckedMemos
     backoffs: Backoffs
     events: Events
+    reset_stores: ResetStores
+    reset_journal: ResetJournal
+    leases: Leases
+    freeze: Freeze
     identity: Identity
     doctor: Doctor
     clock: Clock
@@ -388,3 +535,4 @@ class Edges:
     thresholds: Thresholds
     rights: Rights
     rules: GitHubRules
+    resets: ResetRules

@@ -23,6 +23,7 @@ from tfpilot.adapters.dispatches import S3Dispatches
 from tfpilot.adapters.doctor import ConnectionDoctor
 from tfpilot.adapters.documents import S3Documents
 from tfpilot.adapters.events import S3Events
+from tfpilot.adapters.freeze import S3Freeze
 from tfpilot.adapters.github import GitHubEdge, GitHubSettings, TokenCredential
 from tfpilot.adapters.github_auth import AppCredential
 from tfpilot.adapters.github_workflows import GitHubWorkflows
@@ -31,17 +32,20 @@ from tfpilot.adapters.index_journal import S3IndexJournal
 from tfpilot.adapters.index_listing import BucketIndexListings
 from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
+from tfpilot.adapters.leases import S3Leases
 from tfpilot.adapters.lifecycle import S3Lifecycle
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
+from tfpilot.adapters.reset_journal import S3ResetJournal
+from tfpilot.adapters.reset_store import S3ResetStores
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.snapshot import BucketSnapshots
-from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings
+from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings, load_targets
 from tfpilot.core.model import NEVER, Operator, Role
 from tfpilot.core.roles import role_of
-from tfpilot.edges import Edges, GitHubRules, Rights
+from tfpilot.edges import Edges, GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError, TfPilotError
 from tfpilot.sandbox.run import ADMIN, APPROVER, Sandbox
 
@@ -266,6 +270,8 @@ class _Parts:
     place: Place
     rights: Rights
     rules: GitHubRules
+    resets: ResetRules
+    dynamodb_endpoint: str | None = None
 
 
 def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
@@ -282,6 +288,8 @@ def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
         place=place,
         rights=replace(settings.rights, admins=ADMIN, approvers=APPROVER),
         rules=replace(settings.rules, webhook_secrets=(sandbox.webhook_secret,)),
+        resets=replace(settings.resets, targets=load_targets(sandbox.reset_targets_file)),
+        dynamodb_endpoint=sandbox.dynamodb_endpoint,
     )
 
 
@@ -294,6 +302,7 @@ def _real_parts(settings: Settings) -> _Parts:
         place=Place(bucket=name, region=settings.region, github_url=settings.github_api_url),
         rights=settings.rights,
         rules=settings.rules,
+        resets=settings.resets,
     )
 
 
@@ -343,6 +352,10 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, bulk),
+        reset_stores=S3ResetStores(bucket, bulk, dynamodb_endpoint=parts.dynamodb_endpoint),
+        reset_journal=S3ResetJournal(bucket, bulk),
+        leases=S3Leases(bucket),
+        freeze=S3Freeze(bucket),
         identity=identity,
         doctor=ConnectionDoctor(bucket, github, clock=_now),
         clock=_now,
@@ -350,6 +363,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         thresholds=settings.thresholds,
         rights=parts.rights,
         rules=parts.rules,
+        resets=replace(parts.resets, requests_bucket=parts.bucket.name),
     )
 
 

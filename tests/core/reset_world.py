@@ -64,6 +64,7 @@ def target(mode: LockMode = LockMode.BOTH, states: Sequence[StateTarget] = (PLAI
 def record(plan: ResetPlan) -> ResetRecord:
     return ResetRecord(
         reset_id="rst_20260302_1200",
+        target=plan.target.name,
         digest=digest_of(plan),
         lock_id=LOCK_ID,
         operator="ops-lead",

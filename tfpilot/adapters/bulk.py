@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import boto3
 import obstore
 from botocore.exceptions import NoCredentialsError
-from obstore.exceptions import BaseError, InvalidPathError, PermissionDeniedError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PermissionDeniedError
 from obstore.store import S3Store
 
 from tfpilot.adapters.s3 import (
@@ -22,17 +22,22 @@ from tfpilot.adapters.s3 import (
     TOTAL_ATTEMPTS,
     Bucket,
     Listed,
+    Written,
     bare_etag,
+    bare_version,
+    check_size,
 )
 from tfpilot.adapters.s3_errors import CREDENTIAL_CODES, code_of, storage_error
-from tfpilot.errors import DocumentError, StorageError
+from tfpilot.core.reset_plan import ReadObject
+from tfpilot.errors import ConflictError, DocumentError, StorageError
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
-    from obstore.store import S3Credential
+    from obstore import Attributes, ObjectMeta
+    from obstore.store import S3Config, S3Credential
 
 # The SDK renews credentials that end within 10 minutes whenever it is asked for them.
 _CREDENTIALS_KEPT: Final = timedelta(minutes=5)
+_JSON: Final[Attributes] = {"Content-Type": "application/json"}
 _RETRY_TIMEOUT: Final = timedelta(seconds=15)
 
 
@@ -55,6 +60,7 @@ class Bulk:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._store = connect(bucket)
+        self._writing = connect(bucket, encryption=bucket.encryption)
 
     def list_all(self, prefix: str) -> Mapping[str, Listed]:
         """Every object under `prefix`, by key. Complete, or raises StorageError."""
@@ -75,6 +81,40 @@ class Bulk:
         read = partial(self._read, limit_bytes=limit_bytes)
         with ThreadPoolExecutor(max_workers=MAX_CONNECTIONS) as pool:
             yield from (fetched for fetched in pool.map(read, listed) if fetched is not None)
+
+    def find(self, key: str, *, limit_bytes: int) -> ReadObject | None:
+        """One object with its version; None where there is none. Raises DocumentError (too large) or StorageError."""
+        try:
+            answer = obstore.get(self._store, key)
+            check_size(key, answer.meta["size"], limit_bytes=limit_bytes)
+            content = answer.bytes().to_bytes()
+        except FileNotFoundError:
+            return None
+        except ValueError:  # a key that obstore cannot name; boto3 takes any
+            return self._bucket.find_version(key, limit_bytes=limit_bytes)
+        except (BaseError, OSError) as error:
+            raise self._failed(error, f"read {key}") from error
+        return ReadObject(key, content, bare_etag(answer.meta["e_tag"] or ""), bare_version(answer.meta["version"]))
+
+    def find_all(self, keys: Sequence[str], *, limit_bytes: int) -> Iterator[ReadObject | None]:
+        """As `find`, many at once, in the order given."""
+        with ThreadPoolExecutor(max_workers=MAX_CONNECTIONS) as pool:
+            yield from pool.map(partial(self.find, limit_bytes=limit_bytes), keys)
+
+    def create(self, key: str, content: bytes) -> Written:
+        """Stores JSON as a new object.
+
+        Raises ConflictError where one is there, which may be our own where an answer was lost, or StorageError.
+        """
+        try:
+            answer = obstore.put(self._writing, key, content, attributes=_JSON, mode="create")
+        except AlreadyExistsError as error:  # also while another write to the key has not ended
+            raise ConflictError(
+                f"{key} was written by somebody else meanwhile", "Look at it, then try again."
+            ) from error
+        except (BaseError, OSError) as error:
+            raise self._failed(error, f"write {key}") from error
+        return Written(bare_etag(answer["e_tag"] or ""), bare_version(answer["version"]))
 
     def _read(self, listed: Listed, *, limit_bytes: int) -> Fetched | None:
         if listed.size > limit_bytes:
@@ -111,11 +151,13 @@ def _listed(meta: ObjectMeta) -> Listed:
     return Listed(meta["path"], bare_etag(meta["e_tag"] or ""), meta["size"], meta["last_modified"])
 
 
-def connect(bucket: Bucket) -> S3Store:
-    """The same bucket for obstore: same endpoint, region and credentials."""
+def connect(bucket: Bucket, *, encryption: Literal["AES256"] | None = None) -> S3Store:
+    """The same bucket for obstore: same endpoint, region and credentials. `encryption` is asked for in every write."""
     endpoint = bucket.client.meta.endpoint_url
+    sse: S3Config = {} if encryption is None else {"server_side_encryption": encryption}
     return S3Store(
         bucket.name,
+        config=sse,
         endpoint=endpoint,
         region=bucket.client.meta.region_name,
         virtual_hosted_style_request=False,

@@ -73,6 +73,11 @@ class GitHubEdge:
         return self._transport.quota.latest
 
     @property
+    def workflow_files(self) -> frozenset[str]:
+        """The names of the workflow files that the portal knows."""
+        return frozenset(self._files.values())
+
+    @property
     def clock_ahead(self) -> timedelta:
         """How far GitHub's clock is ahead of this machine's, by its last answer; 0 before the first."""
         return self._transport.clock.ahead

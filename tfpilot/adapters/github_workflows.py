@@ -16,6 +16,7 @@ from tfpilot.adapters.github_transport import Allowance, MovedError
 from tfpilot.adapters.github_values import items_of, run_of
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome, age_order
 from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
+from tfpilot.core.reset_guards import RunsSeen
 from tfpilot.edges import Myself
 from tfpilot.errors import GitHubError
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 WHOAMI_DEADLINE: Final = timedelta(seconds=10)
 _MOST_PAGES: Final = 10
+_MOST_PAGES_OF_ALL: Final = 60
+_LONGEST_RUN: Final = timedelta(days=35)
+"""After that GitHub cancels a run, also one that waits for a person."""
 _MOST_POSTS: Final = 3
 """One that can start a run, after those that were refused for the field and for the repository's old name."""
 _DETAILS: Final = "return_run_details"
@@ -72,15 +76,36 @@ class GitHubWorkflows:
         return isinstance(failure, MovedError)
 
     def list_runs(self, repo: RepoRef, workflow_file: str, *, since: datetime, deadline: timedelta) -> RunListing:
-        allowance = Allowance(deadline)
+        return self._list(
+            path_of(repo, "actions", "workflows", workflow_file, "runs"),
+            what=f"workflow {workflow_file} of {repo}",
+            since=since,
+            allowance=Allowance(deadline),
+            most_pages=_MOST_PAGES,
+        )
+
+    def active_runs(self, repo: RepoRef, *, deadline: timedelta) -> RunsSeen:
+        """By the list of all runs: a workflow file that the repository has not is no reason not to know."""
+        listing = self._list(
+            path_of(repo, "actions", "runs"),
+            what=f"runs of {repo}",
+            since=self._github_time() - _LONGEST_RUN,
+            allowance=Allowance(deadline),
+            most_pages=_MOST_PAGES_OF_ALL,
+        )
+        active = tuple(
+            f"{file} run {run.fact.run_id} ({run.fact.status or 'no status'})"
+            for run in listing.runs
+            if run.fact.status != "completed" and (file := file_of(run)) in self._github.workflow_files
+        )
+        return RunsSeen(active, listing.complete, len(self._github.workflow_files))
+
+    def _list(self, path: str, *, what: str, since: datetime, allowance: Allowance, most_pages: int) -> RunListing:
         found: dict[int, WorkflowRun] = {}
         complete = False
-        for page in range(1, _MOST_PAGES + 1):
+        for page in range(1, most_pages + 1):
             reply = self._client.get(
-                path_of(repo, "actions", "workflows", workflow_file, "runs"),
-                what=f"workflow {workflow_file} of {repo}",
-                allowance=allowance,
-                parameters={"per_page": PER_PAGE, "page": page},
+                path, what=what, allowance=allowance, parameters={"per_page": PER_PAGE, "page": page}
             )
             runs = [run_of(item) for item in items_of(reply.data, "workflow_runs")]
             # A run that starts meanwhile moves the others to later pages: some are seen twice.
@@ -125,6 +150,11 @@ def _failed(error: GitHubError, began: datetime) -> DispatchAnswer:
     outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
     told = _message(error) if is_refused else ""
     return DispatchAnswer(outcome, began, detail=f"{error.message}{f': {told}' if told else ''}")
+
+
+def file_of(run: WorkflowRun) -> str:
+    """The name of a run's workflow file; empty where GitHub names none."""
+    return (run.path or "").partition("@")[0].rpartition("/")[2]
 
 
 def _is_before(run: WorkflowRun, since: datetime) -> bool:

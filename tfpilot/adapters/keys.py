@@ -16,6 +16,9 @@ DELIVERIES: Final = "ops/deliveries/"
 DEAD_LETTERS: Final = "ops/dead-letters/"
 PARKED: Final = "ops/parked/"
 WEB_APP_DELIVERIES: Final = "webhooks/github/deliveries/"
+LEASES: Final = "ops/leases/"
+RESETS: Final = "ops/resets/"
+RESET_APPROVALS: Final = "ops/resets/approvals/"
 SUFFIX: Final = ".json"
 
 

@@ -37,15 +37,19 @@ class S3Lifecycle:
         )
 
     def read(self) -> StoredLifecycle:
-        versioning = self._versioning()
+        versioning = read_versioning(self._bucket)
         try:
             answer = self._bucket.client.get_bucket_lifecycle_configuration(Bucket=self._bucket.name)
         except ClientError as error:
             if code_of(error) == "NoSuchLifecycleConfiguration":
                 return StoredLifecycle({}, versioning)
-            raise self._failed(error, "read the lifecycle configuration", "s3:GetLifecycleConfiguration") from error
+            raise _failed(
+                self._bucket, error, "read the lifecycle configuration", "s3:GetLifecycleConfiguration"
+            ) from error
         except (BotoCoreError, ValueError) as error:  # the SDK takes numbers in it for numbers
-            raise self._failed(error, "read the lifecycle configuration", "s3:GetLifecycleConfiguration") from error
+            raise _failed(
+                self._bucket, error, "read the lifecycle configuration", "s3:GetLifecycleConfiguration"
+            ) from error
         told = cast(Mapping[str, Any], answer)
         configuration = {name: _plain(told[name]) for name in ("Rules", MINIMUM_SIZE) if name in told}
         return StoredLifecycle(configuration, versioning, self._unknown_in(told["ResponseMetadata"][_RAW]))
@@ -58,29 +62,36 @@ class S3Lifecycle:
                 **cast("PutBucketLifecycleConfigurationRequestTypeDef", {"Bucket": self._bucket.name, **request})
             )
         except (ClientError, BotoCoreError) as error:
-            raise self._failed(error, "write the lifecycle configuration", "s3:PutLifecycleConfiguration") from error
-
-    def _versioning(self) -> Versioning:
-        try:
-            answer = self._bucket.client.get_bucket_versioning(Bucket=self._bucket.name)
-        except (ClientError, BotoCoreError) as error:
-            raise self._failed(error, "read whether versions are kept", "s3:GetBucketVersioning") from error
-        return _VERSIONING.get(answer.get("Status", ""), Versioning.NEVER)
+            raise _failed(
+                self._bucket, error, "write the lifecycle configuration", "s3:PutLifecycleConfiguration"
+            ) from error
 
     def _unknown_in(self, raw: bytes) -> tuple[str, ...]:
         operation = self._bucket.client.meta.service_model.operation_model("PutBucketLifecycleConfiguration")
         return find_unknown(raw, cast(StructureShape, operation.input_shape).members[_ROOT])
 
-    def _failed(self, error: ClientError | BotoCoreError | ValueError, doing: str, permission: str) -> StorageError:
-        if isinstance(error, ValueError):
-            return StorageError(f"Could not {doing} of bucket {self._bucket.name}: it is not as S3 writes it", _BY_HAND)
-        failed = self._bucket.failed(error, doing)
-        code = code_of(error) if isinstance(error, ClientError) else ""
-        if code in _DENIED:
-            return StorageError(failed.message, f"The credentials need {permission} on the bucket {self._bucket.name}.")
-        if code in _NOT_TAKEN:
-            return StorageError(failed.message, f"The store does not take it, and keeps what it has. {_BY_HAND}")
-        return failed
+
+def read_versioning(bucket: Bucket) -> Versioning:
+    """Whether the bucket keeps versions. Raises StorageError."""
+    try:
+        answer = bucket.client.get_bucket_versioning(Bucket=bucket.name)
+    except (ClientError, BotoCoreError) as error:
+        raise _failed(bucket, error, "read whether versions are kept", "s3:GetBucketVersioning") from error
+    return _VERSIONING.get(answer.get("Status", ""), Versioning.NEVER)
+
+
+def _failed(
+    bucket: Bucket, error: ClientError | BotoCoreError | ValueError, doing: str, permission: str
+) -> StorageError:
+    if isinstance(error, ValueError):
+        return StorageError(f"Could not {doing} of bucket {bucket.name}: it is not as S3 writes it", _BY_HAND)
+    failed = bucket.failed(error, doing)
+    code = code_of(error) if isinstance(error, ClientError) else ""
+    if code in _DENIED:
+        return StorageError(failed.message, f"The credentials need {permission} on the bucket {bucket.name}.")
+    if code in _NOT_TAKEN:
+        return StorageError(failed.message, f"The store does not take it, and keeps what it has. {_BY_HAND}")
+    return failed
 
 
 def find_unknown(raw: bytes, shape: Shape) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import boto3
@@ -17,11 +18,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.s3_errors import code_of, storage_error
+from tfpilot.core.reset_plan import ReadObject
 from tfpilot.errors import ConflictError, DocumentError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef
+    from mypy_boto3_s3.literals import ServerSideEncryptionType
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef, PutObjectRequestTypeDef
 
 CONNECT_TIMEOUT_SECONDS: Final = 3
 READ_TIMEOUT_SECONDS: Final = 10
@@ -29,6 +32,8 @@ MAX_CONNECTIONS: Final = 32
 TOTAL_ATTEMPTS: Final = 3
 
 _NONCE: Final = "tfpilot-write"
+_NO_OBJECT: Final = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
+"""The last one: the version that was asked for is a delete marker."""
 _LOST: Final = frozenset({"PreconditionFailed", "NoSuchKey", "412", "404"})
 _BUSY: Final = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
 _when_not_busy: Final = stamina.RetryingCaller(attempts=8, timeout=10, wait_initial=0.05, wait_max=1, wait_jitter=0.2)
@@ -64,6 +69,14 @@ class Body:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The version that a write left. `version_id` None: the bucket keeps no versions."""
+
+    etag: str
+    version_id: str | None = None
+
+
 class Bucket:
     """The one boto3 client of a bucket. May be used from several threads."""
 
@@ -75,7 +88,13 @@ class Bucket:
             region_name=settings.region,
         )
         self.client: S3Client = self.session.client("s3", endpoint_url=settings.endpoint_url, config=_client_config())
-        self._encryption = settings.encryption
+        self.encryption = settings.encryption
+
+    def sibling(self, name: str) -> Bucket:
+        """Another bucket in the same place, by the same client. Its own default says how it is encrypted."""
+        other = copy.copy(self)
+        other.name, other.encryption = name, None
+        return other
 
     @property
     def endpoint(self) -> str:
@@ -104,14 +123,50 @@ class Bucket:
         except NotFoundError:
             return None
 
+    def find_version(self, key: str, *, limit_bytes: int, version_id: str | None = None) -> ReadObject | None:
+        """The object, or an earlier version of it, with its version and encryption; None where there is none.
+
+        Raises DocumentError or StorageError as `read`.
+        """
+        wanted: GetObjectRequestTypeDef = {"Bucket": self.name, "Key": key}
+        if version_id is not None:
+            wanted["VersionId"] = version_id
+        try:
+            answer = self.client.get_object(**wanted)
+            with closing(answer["Body"]) as stream:
+                check_size(key, answer["ContentLength"], limit_bytes=limit_bytes)
+                content = stream.read()
+        except ClientError as error:
+            if code_of(error) in _NO_OBJECT:
+                return None
+            raise self.failed(error, f"read {key}") from error
+        except BotoCoreError as error:
+            raise self.failed(error, f"read {key}") from error
+        return ReadObject(
+            key=key,
+            content=content,
+            etag=bare_etag(answer["ETag"]),
+            version_id=bare_version(answer.get("VersionId")),
+            encryption=answer.get("ServerSideEncryption", ""),
+            kms_key=answer.get("SSEKMSKeyId", ""),
+        )
+
     def put(self, key: str, content: bytes, *, if_match: str | None) -> str:
         """Stores JSON over the version with ETag `if_match`, with None as a new key, and answers the new ETag.
 
         Raises ConflictError where another version, or none, is stored now; StorageError where the store did not
         answer: the write may then have happened.
         """
+        return self.write(key, content, if_match=if_match).etag
+
+    def write(
+        self, key: str, content: bytes, *, if_match: str | None, encrypted_like: ReadObject | None = None
+    ) -> Written:
+        """As `put`, and answers the version. `encrypted_like`: encrypted as that object is."""
         nonce = secrets.token_hex(16)
         request = self._put_request(key, content, if_match=if_match, nonce=nonce)
+        if encrypted_like is not None:
+            _encrypt(request, encrypted_like)
         try:
             answer = _when_not_busy(_is_busy, partial(self.client.put_object, **request))
         except ClientError as error:
@@ -120,7 +175,7 @@ class Bucket:
             return self._own_write(key, nonce, error)
         except BotoCoreError as error:
             raise self.failed(error, f"write {key}") from error
-        return bare_etag(answer["ETag"])
+        return Written(bare_etag(answer["ETag"]), bare_version(answer.get("VersionId")))
 
     def delete(self, key: str, *, if_match: str) -> None:
         """Removes the version with that ETag.
@@ -169,6 +224,15 @@ class Bucket:
             for entry in found
         }
 
+    def list_folders(self, prefix: str) -> Sequence[str]:
+        """What `prefix` is followed by up to and with the next /, each once, as whole keys. Raises StorageError."""
+        paginator = self.client.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
+        try:
+            return [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
+        except (ClientError, BotoCoreError) as error:
+            raise self.failed(error, f"list {prefix}") from error
+
     def failed(self, error: ClientError | BotoCoreError, doing: str) -> StorageError:
         return storage_error(error, doing=doing, bucket=self.name, endpoint=self.endpoint)
 
@@ -184,12 +248,12 @@ class Bucket:
             request["IfNoneMatch"] = "*"
         else:
             request["IfMatch"] = f'"{bare_etag(if_match)}"'
-        if self._encryption is not None:
-            request["ServerSideEncryption"] = self._encryption
+        if self.encryption is not None:
+            request["ServerSideEncryption"] = self.encryption
         return request
 
-    def _own_write(self, key: str, nonce: str, refusal: ClientError) -> str:
-        """The ETag where the refused write had in fact won: its answer was lost, and the repetition found itself."""
+    def _own_write(self, key: str, nonce: str, refusal: ClientError) -> Written:
+        """The version where the refused write had in fact won: its answer was lost, and the repetition found itself."""
         try:
             stored = self.client.head_object(Bucket=self.name, Key=key)
         except ClientError as error:
@@ -200,12 +264,17 @@ class Bucket:
             raise self.failed(error, f"write {key}") from error
         if stored["Metadata"].get(_NONCE) != nonce:
             raise _conflict(key) from refusal
-        return bare_etag(stored["ETag"])
+        return Written(bare_etag(stored["ETag"]), bare_version(stored.get("VersionId")))
 
 
 def bare_etag(etag: str) -> str:
     """The ETag without the quotes, which some answers have and some have not."""
     return etag.strip('"')
+
+
+def bare_version(version_id: str | None) -> str | None:
+    """The id of a version; None for "null", as S3 calls what was written without versioning."""
+    return None if version_id in {None, "", "null"} else version_id
 
 
 def check_size(key: str, size: int, *, limit_bytes: int) -> None:
@@ -215,6 +284,14 @@ def check_size(key: str, size: int, *, limit_bytes: int) -> None:
             f"{key} has {size:,} bytes, more than the limit of {limit_bytes:,}",
             "Nothing was changed. Look at the object in the bucket, and restore an earlier version of it.",
         )
+
+
+def _encrypt(request: PutObjectRequestTypeDef, like: ReadObject) -> None:
+    """States hold secrets: a copy is encrypted no worse than what it is of."""
+    if like.encryption:
+        request["ServerSideEncryption"] = cast("ServerSideEncryptionType", like.encryption)
+    if like.kms_key:
+        request["SSEKMSKeyId"] = like.kms_key
 
 
 def _client_config() -> Config:

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 from tfpilot.core.model import WorkflowKind
 
 LONGEST_STUCK_MINUTES: Final = 7 * 24 * 60
+LONGEST_UNDO_DAYS: Final = 3650
 SHORTEST_WEBHOOK_SECRET: Final = 16
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -119,6 +120,7 @@ WorkflowFile = Annotated[str, _full_match(r"[\w.-]+\.ya?ml", "a file name in .gi
 Token = Annotated[SecretStr, AfterValidator(_token)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Minutes = Annotated[int, Field(ge=1, le=LONGEST_STUCK_MINUTES)]
+Days = Annotated[int, Field(ge=1, le=LONGEST_UNDO_DAYS)]
 Url = Annotated[str, AfterValidator(_url)]
 TokenUrl = Annotated[Url, AfterValidator(_url_for_token)]
 Directory = Annotated[Path, AfterValidator(_directory)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from tfpilot.config.fields import (
     Auth,
     Branch,
     BucketName,
+    Days,
     Directory,
     Kinds,
     Logins,
@@ -32,7 +34,9 @@ from tfpilot.config.fields import (
     WorkflowFile,
 )
 from tfpilot.core.model import Thresholds, WorkflowKind
-from tfpilot.edges import GitHubRules, Rights
+from tfpilot.core.reset_guards import parse_deny_terms
+from tfpilot.core.reset_target import ResetTarget, parse_targets
+from tfpilot.edges import GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
@@ -95,6 +99,10 @@ class Settings(BaseSettings):
     destroy_prod_allowed_users: Logins = Field(frozenset(), validation_alias="TFPILOT_DESTROY_PROD_ALLOWED_USERS")
     reset_environments: Names = Field(frozenset({"dev"}), validation_alias="TFPILOT_RESET_ENVIRONMENTS")
     """The dev allow-list: every other environment counts as prod."""
+    reset_targets_file: Path | None = Field(None, validation_alias="TFPILOT_RESET_TARGETS")
+    reset_deny_terms: str = Field("", validation_alias="TFPILOT_RESET_DENY_TERMS")
+    reset_second_admin: Switch = Field(default=False, validation_alias="TFPILOT_RESET_SECOND_ADMIN")
+    undo_days: Days = Field(30, validation_alias="TFPILOT_UNDO_DAYS")
 
     sandbox: Switch = Field(default=False, validation_alias="TFPILOT_SANDBOX")
     """The sandbox takes the place of the bucket and of GitHub, whatever else is set."""
@@ -123,6 +131,16 @@ class Settings(BaseSettings):
         )
 
     @property
+    def resets(self) -> ResetRules:
+        """What may be reset. Raises ConfigError where the file of the targets cannot be used."""
+        return ResetRules(
+            targets=load_targets(self.reset_targets_file) if self.reset_targets_file is not None else (),
+            deny_terms=parse_deny_terms(self.reset_deny_terms),
+            undo_days=self.undo_days,
+            needs_second_admin=self.reset_second_admin,
+        )
+
+    @property
     def rules(self) -> GitHubRules:
         """What may be dispatched, and which webhooks are believed."""
         secrets = self.github_webhook_secret.get_secret_value() if self.github_webhook_secret else ""
@@ -143,6 +161,17 @@ class Settings(BaseSettings):
             WorkflowKind.CLEANUP: self.cleanup_workflow_file,
             WorkflowKind.DRIFT_PLAN: self.drift_plan_workflow_file,
         }
+
+
+def load_targets(file: Path) -> tuple[ResetTarget, ...]:
+    """The targets in a TOML file (see `tfpilot.core.reset_target`). Raises ConfigError, naming what is wrong."""
+    try:
+        return parse_targets(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"The reset targets in {file} cannot be read: {why}.", "Correct TFPILOT_RESET_TARGETS, or the file."
+        ) from error
 
 
 def load_settings() -> Settings:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from tfpilot.core.model import Operator, Role
-from tfpilot.core.reset_plan import ResetPlan, people_of
+from tfpilot.core.reset_plan import ResetPlan, StateMode, people_of
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.errors import MissingRightError, RefusedError
 
@@ -33,6 +33,19 @@ class Approval:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """Somebody's question to a second admin: what the plan with this digest is of, so that it can be read again."""
+
+    digest: str
+    target: str
+    state_mode: StateMode
+    with_index: bool
+    asked_by: str
+    reason: str
+    at: datetime
+
+
 def phrase_of(plan: ResetPlan) -> str:
     """What must be typed."""
     return f"reset {plan.target.name} {digest_of(plan)[:_SHOWN_DIGITS]}"
@@ -47,15 +60,21 @@ def sentence_of(plan: ResetPlan, acknowledgement: Acknowledgement) -> str:
 
 def check_confirmed(plan: ResetPlan, *, typed: str, acknowledged: Collection[Acknowledgement]) -> None:
     """Raises RefusedError unless the phrase was typed exactly and everything was acknowledged."""
-    expected = phrase_of(plan)
-    if not hmac.compare_digest(typed.strip().encode(errors="replace"), expected.encode()):
-        raise RefusedError(
-            f"What was typed is not the phrase of this plan for {plan.target.name}", f"Type exactly: {expected}"
-        )
+    _check_typed(phrase_of(plan), typed, of=f"this plan for {plan.target.name}")
     missing = [each for each in Acknowledgement if each not in acknowledged]
     if missing:
         sentences = "; ".join(sentence_of(plan, each) for each in missing)
         raise RefusedError(f"Not acknowledged: {sentences}", "Nothing was done. Acknowledge it, if it is so.")
+
+
+def undo_phrase_of(plan: ResetPlan) -> str:
+    """What must be typed before an undo."""
+    return f"undo {plan.target.name} {digest_of(plan)[:_SHOWN_DIGITS]}"
+
+
+def check_undo_confirmed(plan: ResetPlan, *, typed: str) -> None:
+    """Raises RefusedError unless the phrase of the undo was typed exactly."""
+    _check_typed(undo_phrase_of(plan), typed, of=f"the undo of the reset of {plan.target.name}")
 
 
 def check_digest(plan: ResetPlan, reviewed: str) -> None:
@@ -87,3 +106,8 @@ def check_approved(plan: ResetPlan, approval: Approval | None, *, operator: Oper
         )
     if approval.login.casefold() == operator.login.casefold():
         raise RefusedError(f"{operator.login} approved this plan and cannot carry it out, too", "Let another admin.")
+
+
+def _check_typed(expected: str, typed: str, *, of: str) -> None:
+    if not hmac.compare_digest(typed.strip().encode(errors="replace"), expected.encode()):
+        raise RefusedError(f"What was typed is not the phrase of {of}", f"Type exactly: {expected}")

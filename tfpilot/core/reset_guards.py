@@ -158,10 +158,17 @@ def run_guards(target: ResetTarget, evidence: GuardEvidence) -> tuple[Check, ...
     )
 
 
-def refuse_unless_passed(target: ResetTarget, checks: Iterable[Check]) -> None:
-    """Raises RefusedError, with each guard's own text, unless every one of them passed."""
+UNDO_GUARDS: Final = (Guard.ROLE, Guard.ENVIRONMENT, Guard.DENY_TERMS, Guard.PLACE, Guard.WRITING)
+"""Those that an undo needs: whether this is the person and the place. Terraform's lock says whether somebody is there.
+"""
+
+
+def refuse_unless_passed(
+    target: ResetTarget, checks: Iterable[Check], *, needed: Iterable[Guard] = tuple(Guard)
+) -> None:
+    """Raises RefusedError, with each guard's own text, unless every one that is needed was checked and passed."""
     given = tuple(checks)
-    missing = [guard for guard in Guard if guard not in {check.guard for check in given}]
+    missing = [guard for guard in needed if guard not in {check.guard for check in given}]
     refused = [check for check in given if not check.passed]
     if not refused and not missing:
         return

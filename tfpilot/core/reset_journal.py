@@ -15,6 +15,7 @@ from typing import Final
 
 from tfpilot.core.document import format_time, number_of, object_of, parse_time, text_of
 from tfpilot.core.model import JsonObject
+from tfpilot.core.reset_plan import ResetPlan
 from tfpilot.core.reset_steps import Action, Outcome, Phase, ResetRecord, ResetStep, Store
 from tfpilot.errors import DocumentError, RefusedError
 
@@ -52,6 +53,23 @@ class JournalEntry:
     direction: Direction
     intents: tuple[str, ...] = ()
     results: tuple[StepResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """Somebody's wish that a reset stop after the present step; it counts for what was begun before it."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReset:
+    """A reset as it is kept: who carries out which plan, and everything that happened so far."""
+
+    record: ResetRecord
+    plan: ResetPlan
+    entries: tuple[JournalEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +227,7 @@ def record_fields(record: ResetRecord) -> dict[str, object]:
     """The beginning of a journal as it is stored."""
     return {
         "resetId": record.reset_id,
+        "target": record.target,
         "digest": record.digest,
         "lockId": record.lock_id,
         "operator": record.operator,
@@ -217,18 +236,21 @@ def record_fields(record: ResetRecord) -> dict[str, object]:
         "requestsBucket": record.requests_bucket,
         "startedAt": format_time(record.started_at),
         "version": record.version,
+        "acceptsNoVersioning": record.accepts_no_versioning,
+        "acceptsMostRequests": record.accepts_most_requests,
     }
 
 
 def parse_record(stored: JsonObject, *, key: str) -> ResetRecord:
     """The beginning of a journal in a stored object. Raises DocumentError where it is none."""
     started_at = parse_time(stored.get("startedAt"))
-    names = ("resetId", "digest", "lockId", "operator", "approvedBy", "reason", "requestsBucket", "version")
+    names = ("resetId", "target", "digest", "lockId", "operator", "approvedBy", "reason", "requestsBucket", "version")
     texts = {name: stored.get(name) for name in names}
     if started_at is None or not all(isinstance(text, str) for text in texts.values()):
         raise DocumentError(f"{key} is no record of a reset", _BY_HAND)
     return ResetRecord(
         reset_id=str(texts["resetId"]),
+        target=str(texts["target"]),
         digest=str(texts["digest"]),
         lock_id=str(texts["lockId"]),
         operator=str(texts["operator"]),
@@ -237,6 +259,8 @@ def parse_record(stored: JsonObject, *, key: str) -> ResetRecord:
         requests_bucket=str(texts["requestsBucket"]),
         started_at=started_at,
         version=str(texts["version"]),
+        accepts_no_versioning=stored.get("acceptsNoVersioning") is True,
+        accepts_most_requests=stored.get("acceptsMostRequests") is True,
     )
 
 

@@ -36,12 +36,17 @@ class ArchiveCase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadObject:
-    """An object as it was read. `version_id` None: the bucket keeps no versions."""
+    """An object as it was read. `version_id` None: the bucket keeps no versions.
+
+    `encryption` and `kms_key` are how the store encrypts it, by S3's names; empty where it does not say.
+    """
 
     key: str
     content: bytes
     etag: str
     version_id: str | None = None
+    encryption: str = ""
+    kms_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,26 @@ from itertools import chain
 from typing import Final
 
 from tfpilot.core.reset_plan import ArchiveCase, PlannedObject, PlannedRequest, PlannedState, ResetPlan, sha256_of
-from tfpilot.core.reset_target import BACKUP_PREFIX
+from tfpilot.core.reset_target import BACKUP_PREFIX, ResetTarget
 from tfpilot.core.run_index import PREFIX as INDEX_PREFIX
-from tfpilot.core.terraform import LockInfo, digest_id, lockfile_key, md5_of, render_lock
+from tfpilot.core.terraform import (
+    DIGEST_SUFFIX,
+    LOCKFILE_SUFFIX,
+    LockInfo,
+    digest_id,
+    lock_id,
+    lockfile_key,
+    md5_of,
+    render_lock,
+)
 
 RESETS: Final = "ops/resets/"
 HISTORY: Final = "history/"
 BATCH_SIZE: Final = 100
 """How many requests are copied before they are removed, so that few are in both places for long."""
+
+PORTAL: Final = "tfpilot-ops 0.1.0"
+"""What Terraform shows as the version of whoever holds its lock."""
 
 _OPERATION: Final = "TfPilot dev reset"
 
@@ -74,6 +86,13 @@ class Place:
     store: Store
     key: str
 
+    @property
+    def is_lock(self) -> bool:
+        """Whether Terraform's lock, or one half of it, is there."""
+        if self.store is Store.LOCK_TABLE:
+            return not self.key.endswith(DIGEST_SUFFIX)
+        return self.store is Store.STATE_BUCKET and self.key.endswith(LOCKFILE_SUFFIX)
+
     def __str__(self) -> str:
         return f"{self.store} {self.key}"
 
@@ -82,10 +101,12 @@ class Place:
 class ResetRecord:
     """One reset as its journal begins: who carries out which plan, and why. `lock_id` is that of Terraform's lock.
 
-    `approved_by`: the second admin, empty where none was asked. `version` is the portal's.
+    `approved_by`: the second admin, empty where none was asked. `version` is the portal's. What was accepted when the
+    plan was confirmed counts for its comparison too, and when it goes on.
     """
 
     reset_id: str
+    target: str
     digest: str
     lock_id: str
     operator: str
@@ -94,6 +115,8 @@ class ResetRecord:
     requests_bucket: str
     started_at: datetime
     version: str
+    accepts_no_versioning: bool = False
+    accepts_most_requests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +151,12 @@ class ResetStep:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands at a place: its mark, and the ETag that a conditional write needs (empty in the lock table)."""
+    """What stands at a place: its mark, and what a write or removal on condition needs: the ETag of an object, the
+    stored text of an item. `version_id` None: the bucket keeps no versions."""
 
     mark: str
     etag: str = ""
+    version_id: str | None = None
 
 
 class Move(StrEnum):
@@ -151,11 +176,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do about a step. `etag`: a write replaces or removes only that; empty, only where nothing stands (in the
-    lock table: only where the mark of `before` stands). `reason` says why a place is left."""
+    """What to do about a step. A write replaces or removes only `found`; None: it writes only where nothing stands.
+    `reason` says why a place is left."""
 
     move: Move
-    etag: str = ""
+    found: Found | None = None
     reason: str = ""
 
 
@@ -197,9 +222,9 @@ def decide(step: ResetStep, found: Found | None, *, outcomes: Mapping[str, Outco
         return Decision(Move.LEAVE, reason=f"{unmet[0]} was not done")
     mark = found.mark if found else None
     if mark == step.after:
-        return Decision(Move.NOTHING)
+        return Decision(Move.NOTHING, found)
     if mark == step.before:
-        return Decision(Move.WRITE, etag=found.etag if found else "")
+        return Decision(Move.WRITE, found)
     if found is None:
         return Decision(Move.LEAVE, reason=f"{step.place} is not there any more")
     who = "is somebody else's" if step.is_lock else "holds something else than this reset read or left there"
@@ -237,6 +262,16 @@ def lock_info(record: ResetRecord, plan: ResetPlan, state: PlannedState) -> Lock
     )
 
 
+def lock_places(target: ResetTarget, object_key: str) -> tuple[Place, ...]:
+    """Where the lock of a state is, in the order in which Terraform takes them: the lockfile, then the item."""
+    places = []
+    if target.lock_mode.has_lockfile:
+        places.append(Place(Store.STATE_BUCKET, lockfile_key(object_key)))
+    if target.lock_mode.has_table:
+        places.append(Place(Store.LOCK_TABLE, lock_id(target.bucket, object_key)))
+    return tuple(places)
+
+
 def state_backup(record: ResetRecord, object_key: str) -> Place:
     """Where a state is kept: in its own bucket, under the same encryption."""
     return Place(Store.STATE_BUCKET, f"{BACKUP_PREFIX}{record.reset_id}/{object_key}")
@@ -262,14 +297,8 @@ def _ops(record: ResetRecord, name: str) -> Place:
 
 
 def _lock_steps(plan: ResetPlan, record: ResetRecord) -> Iterator[ResetStep]:
-    """In Terraform's own order: the lockfile, then the item."""
     for state in plan.states:
-        places = []
-        if plan.target.lock_mode.has_lockfile:
-            places.append(Place(Store.STATE_BUCKET, lockfile_key(state.object_key)))
-        if plan.target.lock_mode.has_table:
-            places.append(Place(Store.LOCK_TABLE, state.lock_id))
-        for place in places:
+        for place in lock_places(plan.target, state.object_key):
             yield ResetStep(
                 id=f"lock:{place.key}",
                 phase=Phase.LOCK,

@@ -25,7 +25,14 @@ from typing import Any, Final
 
 from tfpilot.core.document import text_of
 from tfpilot.core.model import JsonObject, RepoRef, Request
-from tfpilot.core.terraform import DEFAULT_WORKSPACE, WORKSPACE_PREFIX, LockMode, lockfile_key, state_key
+from tfpilot.core.terraform import (
+    DEFAULT_WORKSPACE,
+    DIGEST_SUFFIX,
+    LOCKFILE_SUFFIX,
+    WORKSPACE_PREFIX,
+    LockMode,
+    state_key,
+)
 from tfpilot.errors import ConfigError
 
 BACKUP_PREFIX: Final = "tfpilot-ops-backup/"
@@ -277,7 +284,7 @@ def _goes_up(path: str) -> bool:
 
 
 def _is_no_state(object_key: str) -> bool:
-    return object_key.endswith((lockfile_key(""), "-md5"))
+    return object_key.endswith((LOCKFILE_SUFFIX, DIGEST_SUFFIX))
 
 
 def _said(stored: object) -> str:

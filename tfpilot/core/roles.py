@@ -24,6 +24,9 @@ class Right(StrEnum):
     FIX_INDEX = "fix or ignore findings of the run index"
     REPLAY = "replay deliveries"
     SET_RETENTION = "install the lifecycle rule"
+    RESET = "reset a dev environment"
+    APPROVE_RESET = "approve a reset"
+    RELEASE_STATE_LOCK = "release a Terraform lock"
 
 
 _RANK: Final = {Role.VIEWER: 0, Role.DEVELOPER: 1, Role.APPROVER: 2, Role.ADMIN: 3}
@@ -39,6 +42,9 @@ _NEEDED: Final[Mapping[Right, Role]] = {
     Right.DISPATCH_REMOVAL: Role.ADMIN,
     Right.CLEAN_UP_AFTER_DESTROY: Role.ADMIN,
     Right.SET_RETENTION: Role.ADMIN,
+    Right.RESET: Role.ADMIN,
+    Right.APPROVE_RESET: Role.ADMIN,
+    Right.RELEASE_STATE_LOCK: Role.ADMIN,
 }
 """The least role that may do it outside prod; prod takes an approver at least."""
 _SYSTEM_RIGHTS: Final = frozenset({Right.READ, Right.SYNC, Right.BACKFILL_INDEX, Right.CLEAN_UP_AFTER_DESTROY})

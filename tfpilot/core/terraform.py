@@ -16,6 +16,9 @@ DEFAULT_WORKSPACE: Final = "default"
 WORKSPACE_PREFIX: Final = "env:"
 """What the backend takes where `workspace_key_prefix` is not set."""
 
+LOCKFILE_SUFFIX: Final = ".tflock"
+DIGEST_SUFFIX: Final = "-md5"
+
 _FIELDS: Final = ("ID", "Operation", "Info", "Who", "Version", "Created", "Path")
 
 
@@ -61,6 +64,20 @@ class MalformedLock:
     text: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredLock:
+    """A lock as it is stored. `version` is what a removal on condition needs: the ETag of a lockfile, the Info of a
+    lock item, None for an item without one."""
+
+    lock: LockInfo | MalformedLock
+    version: str | None
+
+    @property
+    def mark(self) -> str:
+        """What tells this lock apart from another in its place: its id, for a malformed one what is stored."""
+        return self.lock.id if isinstance(self.lock, LockInfo) else f"malformed {self.version or ''}"
+
+
 def state_key(key: str, *, workspace: str = DEFAULT_WORKSPACE, workspace_key_prefix: str = WORKSPACE_PREFIX) -> str:
     """The key of a workspace's state object, from the `key` of the backend block."""
     return key if workspace == DEFAULT_WORKSPACE else f"{workspace_key_prefix}/{workspace}/{key}"
@@ -73,12 +90,12 @@ def lock_id(bucket: str, object_key: str) -> str:
 
 def digest_id(bucket: str, object_key: str) -> str:
     """The LockID of a state's digest item in the lock table."""
-    return f"{lock_id(bucket, object_key)}-md5"
+    return f"{lock_id(bucket, object_key)}{DIGEST_SUFFIX}"
 
 
 def lockfile_key(object_key: str) -> str:
     """The key of a state's lockfile."""
-    return f"{object_key}.tflock"
+    return f"{object_key}{LOCKFILE_SUFFIX}"
 
 
 def md5_of(content: bytes) -> str:
