@@ -432,7 +432,9 @@ def test_a_run_of_another_repository_that_names_the_request_is_not_taken(memory:
 # --- before the dispatch has stored its run's id
 
 
-def test_where_the_requests_cannot_be_listed_a_run_is_kept_for_later_and_not_called_nobodys(memory: InMemory):
+def test_where_the_requests_cannot_be_listed_a_run_is_kept_for_later_and_not_called_nobodys(
+    memory: InMemory, monkeypatch: pytest.MonkeyPatch
+):
     """GitHub was answered that the run names no request, though nobody had looked: the end of a destroy was lost."""
     memory.store(having({"destroyRun": run(101, "in_progress"), "github.destroyTriggeredAt": ago(minutes=11)}))
     list_all = memory.bucket.list_all
@@ -442,10 +444,10 @@ def test_where_the_requests_cannot_be_listed_a_run_is_kept_for_later_and_not_cal
             raise OUTAGE
         return list_all(prefix)
 
-    memory.bucket.list_all = fails  # type: ignore[method-assign]
-    with pytest.raises(StorageError, match="was not handled"):
-        received(memory, "workflow_run", run_payload(kind="destroy", **NAMELESS), guid="guid-1")
-    memory.bucket.list_all = list_all  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(memory.bucket, "list_all", fails)
+        with pytest.raises(StorageError, match="was not handled"):
+            received(memory, "workflow_run", run_payload(kind="destroy", **NAMELESS), guid="guid-1")
     assert record_of(memory, "guid-1") is None
     assert replay(memory.edges, "guid-1", operator=APPROVER).disposition is Disposition.APPLIED
     assert memory.stored(REQUEST_ID)["destroyRun"]["conclusion"] == "success"

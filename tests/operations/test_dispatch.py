@@ -311,8 +311,7 @@ def test_a_destroy_that_began_after_github_was_asked_is_seen(memory):
     memory.store(destroyed(conclusion="failure"))
     memory.github.answers[REQUEST_ID] = told(DESTROY, run_id=6, attempt=1, status="completed", conclusion="failure")
     other = with_run(memory.stored(REQUEST_ID), "destroy", **run(7, conclusion="failure", createdAt=ago(minutes=1)))
-    lock = lambda: memory.stored(REQUEST_ID)["lock"]  # noqa: E731
-    at_write(memory, 2, lambda: web_app_stores(memory, {**other, "lock": lock()}))
+    at_write(memory, 2, lambda: web_app_stores(memory, {**other, "lock": memory.stored(REQUEST_ID)["lock"]}))
     with pytest.raises(RefusedError, match="so it may still run"):
         destroy(memory)
     assert memory.workflows.orders == []
@@ -380,7 +379,9 @@ def test_a_lock_that_cannot_be_given_back_is_told_and_the_dispatch_stands(memory
 
 
 @pytest.mark.parametrize("is_written", [True, False])
-def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_the_intent(memory, is_written):
+def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_the_intent(
+    memory, is_written, monkeypatch
+):
     """The record of it stayed open: a repair then took the intent for overwritten, put it into the document, and the
     request was shown as being applied or destroyed though nothing had been sent."""
     memory.store({**applied(conclusion="failure"), "applyRun": run(5, conclusion="failure")})
@@ -395,7 +396,7 @@ def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_
             raise StorageError("Storage did not answer in time")
         return etag
 
-    edges.documents.put = lost  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.documents, "put", lost)
     with pytest.raises(StorageError):
         dispatch(edges, REQUEST_ID, WorkflowKind.APPLY, operator=ADMIN)
     assert content(memory) == before
@@ -404,7 +405,7 @@ def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_
     assert len(memory.workflows.orders) == 1
 
 
-def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and_nothing_is_sent(memory):
+def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and_nothing_is_sent(memory, monkeypatch):
     memory.store(applied())
     edges = memory.edges
     put = edges.documents.put
@@ -416,7 +417,7 @@ def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and
             raise OUTAGE
         return etag
 
-    edges.documents.put = stored_and_gone  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.documents, "put", stored_and_gone)
     with pytest.raises(StorageError):
         dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
     memory.bucket.outage = None
@@ -424,7 +425,7 @@ def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and
     assert memory.workflows.orders == []
 
 
-def test_a_lock_whose_answer_was_lost_is_given_back(memory):
+def test_a_lock_whose_answer_was_lost_is_given_back(memory, monkeypatch):
     memory.store(applied())
     edges = memory.edges
     put = edges.documents.put
@@ -435,7 +436,7 @@ def test_a_lock_whose_answer_was_lost_is_given_back(memory):
             raise StorageError("Storage did not answer in time")
         return etag
 
-    edges.documents.put = taken_and_lost  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.documents, "put", taken_and_lost)
     with pytest.raises(StorageError):
         dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
     assert "lock" not in memory.stored(REQUEST_ID)
@@ -715,7 +716,7 @@ def test_other_fields_that_change_meanwhile_survive(memory):
     assert len(memory.workflows.orders) == 1
 
 
-def test_where_others_win_every_race_nothing_is_sent_and_the_record_says_so(memory):
+def test_where_others_win_every_race_nothing_is_sent_and_the_record_says_so(memory, monkeypatch):
     memory.store(applied())
     edges = memory.edges
     put = edges.documents.put
@@ -725,7 +726,7 @@ def test_where_others_win_every_race_nothing_is_sent_and_the_record_says_so(memo
             raise ConflictError("somebody else wrote")
         return put(request_id, document, if_match=if_match)
 
-    edges.documents.put = lost  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.documents, "put", lost)
     with pytest.raises(ConflictError, match="Nothing was dispatched"):
         dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
     assert (memory.workflows.orders, states(memory)) == ([], [DispatchState.REFUSED])

@@ -304,7 +304,7 @@ def test_a_plan_is_looked_for_on_its_own_branch(memory):
         assert look_for_run(memory.edges, request, WorkflowKind.PLAN, operator=ADMIN).run_id == run_id
 
 
-def test_a_run_that_cannot_be_stored_now_is_in_our_record_and_its_claim_stands(memory):
+def test_a_run_that_cannot_be_stored_now_is_in_our_record_and_its_claim_stands(memory, monkeypatch):
     dispatched(memory, FIRST)
     shows(memory, seen(7))
     edges = memory.edges
@@ -312,7 +312,7 @@ def test_a_run_that_cannot_be_stored_now_is_in_our_record_and_its_claim_stands(m
     def away(*_args: Any, **_options: Any):
         raise ConflictError("somebody else wrote")
 
-    edges.documents.put = away  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.documents, "put", away)
     result = look_for_run(edges, read_request(edges, FIRST), DESTROY, operator=ADMIN)
     assert (result.end, result.run_id) == (DispatchEnd.FOUND, 7)
     assert result.notices[0].startswith("The run was not stored, a repair does it")
@@ -548,7 +548,7 @@ def test_records_in_another_repository_or_on_another_ref_are_in_nobodys_way(memo
 # What webhooks said before
 
 
-def test_what_fails_in_replaying_a_webhook_is_told_and_the_run_stays(memory):
+def test_what_fails_in_replaying_a_webhook_is_told_and_the_run_stays(memory, monkeypatch):
     dispatched(memory, FIRST)
     shows(memory, seen(7))
     edges = memory.edges
@@ -556,7 +556,7 @@ def test_what_fails_in_replaying_a_webhook_is_told_and_the_run_stays(memory):
     def away(*_args: Any):
         raise StorageError("Deliveries are away")
 
-    edges.deliveries.list_parked = away  # type: ignore[method-assign]
+    monkeypatch.setattr(edges.deliveries, "list_parked", away)
     result = look_for_run(edges, read_request(edges, FIRST), DESTROY, operator=ADMIN)
     assert (result.end, run_of(memory, FIRST)) == (DispatchEnd.FOUND, 7)
     assert result.notices == ("What webhooks said of run 7 was not taken in: Deliveries are away",)
