@@ -15,14 +15,13 @@ from urllib.parse import quote
 from tfpilot.adapters.github_errors import GITHUB_FAILURES, malformed, translated
 from tfpilot.adapters.github_moves import Remembered
 from tfpilot.adapters.github_transport import READ_SECONDS, Allowance, Call, PooledRequester, Transport, calling
-from tfpilot.adapters.github_values import items_of, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from github.Auth import Auth
 
-    from tfpilot.core.model import RepoRef, WorkflowRun
+    from tfpilot.core.model import RepoRef
 
 API_VERSION: Final = "2022-11-28"
 """Later versions leave out `merge_commit_sha`."""
@@ -101,19 +100,6 @@ class GitHubClient:
                 api_version=API_VERSION,
             )
         return found
-
-
-def page_of_runs(
-    client: GitHubClient, repo: RepoRef, workflow_file: str, *, page: int, allowance: Allowance
-) -> tuple[Reply, list[WorkflowRun]]:
-    """A page of a workflow's runs, the newest first; the first page is 1. Raises GitHubError."""
-    reply = client.get(
-        path_of(repo, "actions", "workflows", workflow_file, "runs"),
-        what=f"workflow {workflow_file} of {repo}",
-        allowance=allowance,
-        parameters={"per_page": PER_PAGE, "page": page},
-    )
-    return reply, [run_of(item) for item in items_of(reply.data, "workflow_runs")]
 
 
 def path_of(repo: RepoRef, *rest: str | int) -> str:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Final, Generic, ParamSpec, TypeVar
 
-from tfpilot.adapters.github_client import PER_PAGE, GitHubClient, Reply, page_of_runs, path_of
+from tfpilot.adapters.github_client import PER_PAGE, GitHubClient, Reply, path_of
 from tfpilot.adapters.github_errors import malformed
 from tfpilot.adapters.github_values import (
     has_started,
@@ -224,7 +224,12 @@ class Questions:
         return self._believed(max([*newer, *known], key=age_order), question.kind, reply)
 
     def _page_of_runs(self, file: str, page: int) -> tuple[Reply, list[WorkflowRun]]:
-        return page_of_runs(self.client, self.query.repo, file, page=page, allowance=self.allowance)
+        reply = self._get(
+            *("actions", "workflows", file, "runs"),
+            what=f"workflow {file} of {self.query.repo}",
+            parameters={"per_page": PER_PAGE, "page": page},
+        )
+        return reply, [run_of(item) for item in items_of(reply.data, "workflow_runs")]
 
     def _is_followed(self, run: WorkflowRun, kind: WorkflowKind) -> bool:
         """A plan is the request's where it ran on its branch, other runs where they name it."""

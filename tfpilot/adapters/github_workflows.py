@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from github.GithubException import GithubException
 
 from tfpilot.adapters.github import GitHubEdge
-from tfpilot.adapters.github_client import PER_PAGE, Reply, page_of_runs, path_of
+from tfpilot.adapters.github_client import PER_PAGE, Reply, path_of
 from tfpilot.adapters.github_errors import server_time
 from tfpilot.adapters.github_transport import Allowance, MovedError
+from tfpilot.adapters.github_values import items_of, run_of
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome, age_order
 from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
 from tfpilot.edges import Myself
@@ -75,7 +76,13 @@ class GitHubWorkflows:
         found: dict[int, WorkflowRun] = {}
         complete = False
         for page in range(1, _MOST_PAGES + 1):
-            _, runs = page_of_runs(self._client, repo, workflow_file, page=page, allowance=allowance)
+            reply = self._client.get(
+                path_of(repo, "actions", "workflows", workflow_file, "runs"),
+                what=f"workflow {workflow_file} of {repo}",
+                allowance=allowance,
+                parameters={"per_page": PER_PAGE, "page": page},
+            )
+            runs = [run_of(item) for item in items_of(reply.data, "workflow_runs")]
             # A run that starts meanwhile moves the others to later pages: some are seen twice.
             found |= {run.fact.run_id: run for run in runs if run.fact.run_id is not None}
             if len(runs) < PER_PAGE or all(_is_before(run, since) for run in runs):
