@@ -335,6 +335,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         bucket, bulk, clock=_now, cache_path=_cache_path(settings, parts.bucket, "-run-index")
     )
     stack.callback(listings.close)
+    stores = S3ResetStores(bucket, bulk, dynamodb_endpoint=parts.dynamodb_endpoint)
     return Edges(
         documents=S3Documents(bucket),
         snapshots=snapshots,
@@ -352,12 +353,12 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, bulk),
-        reset_stores=S3ResetStores(bucket, bulk, dynamodb_endpoint=parts.dynamodb_endpoint),
+        reset_stores=stores,
         reset_journal=S3ResetJournal(bucket, bulk),
         leases=S3Leases(bucket),
         freeze=S3Freeze(bucket),
         identity=identity,
-        doctor=ConnectionDoctor(bucket, github, clock=_now),
+        doctor=ConnectionDoctor(bucket, github, stores, parts.resets.targets, clock=_now),
         clock=_now,
         sleep=_sleep,
         thresholds=settings.thresholds,

@@ -294,6 +294,18 @@ def test_a_reset_that_is_not_there_and_ids_that_cannot_be_one(dev: Dev):
     assert "There is no reset target prod" in dev.refusal("plan", "prod")
 
 
+def test_the_doctor_looks_at_every_target(dev: Dev):
+    [answer] = json_lines(dev.tfpilot("doctor", "--json"))
+    [check] = [each for each in answer if each["name"] == "reset target payments-dev can be read"]
+    assert check["ok"] is True
+    assert check["detail"].startswith("1 of 1 states are there; ")
+    dev.write_targets(lock_table="no-such-table")
+    [answer] = json_lines(dev.tfpilot("doctor", "--json"))
+    [check] = [each for each in answer if each["name"] == "reset target payments-dev can be read"]
+    assert check["ok"] is False
+    assert "in table no-such-table: ResourceNotFoundException" in check["detail"]
+
+
 def test_a_broken_file_of_targets_is_said(dev: Dev):
     dev.write_targets(lock_mode="none")
     assert "lock_mode is 'none'" in dev.refusal("plan", "payments-dev", code=2)
