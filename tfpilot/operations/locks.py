@@ -167,11 +167,12 @@ def _tried(edges: Edges, target: ResetTarget, object_key: str) -> LockReading | 
 def _unread(
     states: Iterable[tuple[ResetTarget, str]], answers: Iterable[LockReading | TfPilotError]
 ) -> tuple[UnreadLocks, ...]:
-    """Those of a target that failed alike are told once."""
+    """A store that does not answer is told once per target, by its first failure; what cannot be told, one by one."""
     found: dict[tuple[str, str], tuple[TfPilotError, list[str]]] = {}
     for (target, object_key), answer in zip(states, answers, strict=True):
         if isinstance(answer, TfPilotError):
-            found.setdefault((target.name, answer.message), (answer, []))[1].append(object_key)
+            which = "" if isinstance(answer, StorageError) else object_key
+            found.setdefault((target.name, which), (answer, []))[1].append(object_key)
     return tuple(UnreadLocks(name, tuple(keys), error) for (name, _), (error, keys) in found.items())
 
 
