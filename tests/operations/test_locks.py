@@ -485,4 +485,4 @@ def test_a_place_that_cannot_be_told_is_an_error(memory: InMemory, dead: ResetTa
     break_store(monkeypatch, memory, "find_lock", DocumentError("too large"), Store.STATE_BUCKET)
     with pytest.raises(DocumentError):
         get_lock(memory.edges, dead.name, KEY)
-    assert [str(each.error) for each in list_locks(memory.edges).unread] == ["too large"]
+    assert [str(each.error) for each in list_locks(memory.edges).unread] == ["too large"] * 2
