@@ -20,6 +20,7 @@ from tfpilot.core.dispatch import DispatchResult
 from tfpilot.core.index_fixes import FixReport, IndexMark
 from tfpilot.core.lock_release import Released
 from tfpilot.core.model import FieldChange, Operator, SyncResult
+from tfpilot.core.reset_receipt import Receipt
 
 MASK: Final = "***"
 _KEYS_LOGGED: Final = 100
@@ -116,6 +117,21 @@ def log_index_fix(what: str, report: FixReport, operator: Operator) -> None:
         operator=operator.login,
         outcomes={result.key: result.outcome.value for result in report.results[:_KEYS_LOGGED]},
         steps=len(report.results),
+    )
+
+
+def log_reset(what: str, receipt: Receipt, operator: Operator) -> None:
+    """One line for one turn at a reset, with how far it came."""
+    structlog.get_logger("tfpilot.reset").info(
+        what,
+        reset_id=receipt.record.reset_id,
+        target=receipt.record.target,
+        operator=operator.login,
+        stage=receipt.stage.value,
+        reason=receipt.record.reason,
+        done=len(receipt.done),
+        undone=len(receipt.undone),
+        left=len(receipt.kept),
     )
 
 
