@@ -202,6 +202,8 @@ def _run(judged: JudgedLock) -> GuardLine:
         return GuardLine(guard, GuardState.REFUSED, judged.refusal)
     if judged.verdict is LockVerdict.DEAD:
         return GuardLine(guard, GuardState.PASSED, judged.evidence[0])
+    if judged.verdict is LockVerdict.MALFORMED:
+        return GuardLine(guard, GuardState.AT_RISK, "a lock that cannot be read names no run to ask about")
     return GuardLine(guard, GuardState.AT_RISK, judged.evidence[0])
 
 
