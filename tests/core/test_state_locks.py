@@ -229,7 +229,8 @@ def test_whatever_is_not_over_is_live(status: str) -> None:
 
 
 def test_it_is_live_where_every_run_that_may_hold_it_is_active() -> None:
-    assert verdict(info(), run(1), run(2)).verdict is LockVerdict.LIVE
+    both = verdict(info(), run(1), run(2))
+    assert (both.verdict, both.refusal) == (LockVerdict.LIVE, "one of 2 runs holds it, and none of them is over")
     assert verdict(info(), run(1), asked=RunsAsked(complete=False)).verdict is LockVerdict.LIVE
 
 

@@ -43,7 +43,7 @@ from tfpilot.errors import (
     RefusedError,
     StorageError,
 )
-from tfpilot.operations.locks import first_reading, get_lock, list_locks, release_lock
+from tfpilot.operations.locks import begin_release, first_reading, get_lock, list_locks, release_lock
 from tfpilot.operations.reset_lease import lease_name
 
 ADMIN = Operator("ops-lead", Role.ADMIN)
@@ -336,6 +336,23 @@ def test_a_freeze_that_cannot_be_read_counts_as_one(memory: InMemory, dead: Rese
 def test_a_read_only_portal_releases_nothing(memory: InMemory, dead: ResetTarget) -> None:
     memory.resets = replace(memory.resets, read_only=True)
     refused(memory, dead, "read-only")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"typed": "another"}, "The lock id is typed"),
+        ({"reason": ""}, "A reason is given"),
+        ({"operator": Operator("tom-r", Role.APPROVER)}, "tom-r is an approver"),
+    ],
+)
+def test_nobody_waits_half_a_minute_for_a_refusal_that_is_known(
+    memory: InMemory, dead: ResetTarget, changes: dict[str, Any], said: str
+) -> None:
+    given = {"typed": LOCK, "reason": "its runner is gone", "operator": ADMIN}
+    assert begin_release(memory.edges, dead.name, KEY, **given) == first_reading(memory.edges, dead.name, KEY)
+    with pytest.raises(RefusedError, match=said):
+        begin_release(memory.edges, dead.name, KEY, **{**given, **changes})
 
 
 # What may come between

@@ -12,13 +12,11 @@ from tfpilot.cli.portal import command_portal, operator_of
 from tfpilot.core.document import format_time
 from tfpilot.core.lock_answers import lock_answer, reading_answer, released_answer
 from tfpilot.core.lock_release import APART, Released
-from tfpilot.core.model import Operator
 from tfpilot.core.state_locks import JudgedLock, LockReading
 from tfpilot.core.terraform import LockInfo
-from tfpilot.edges import Edges
 from tfpilot.errors import TfPilotError
 from tfpilot.log import log_lock_refusal, log_lock_release
-from tfpilot.operations.locks import LockList, StateLocks, first_reading, get_lock, list_locks, release_lock
+from tfpilot.operations.locks import LockList, StateLocks, begin_release, get_lock, list_locks, release_lock
 
 locks = typer.Typer(no_args_is_help=True, help="Look at Terraform locks, and release one that nobody gives back.")
 
@@ -53,24 +51,18 @@ def unlock_command(target: Target, key: Key, lock_id: LockId, reason: Reason, as
     """Releases exactly that lock. Reads it twice, half a minute apart, and keeps a record of what is removed."""
     with failures_shown(as_json=as_json), command_portal() as portal:
         edges, operator = portal.edges, operator_of(portal)
-        first = first_reading(edges, target, key)
-        if not as_json:
-            _show_first(first)
-        edges.sleep(APART)
-        released = _released(edges, first, lock_id=lock_id, reason=reason, operator=operator)
+        try:
+            first = begin_release(edges, target, key, typed=lock_id, reason=reason, operator=operator)
+            if not as_json:
+                _show_first(first)
+            edges.sleep(APART)
+            released = release_lock(edges, target, key, first=first, typed=lock_id, reason=reason, operator=operator)
+        except TfPilotError as error:
+            log_lock_refusal(target, key, operator, error.message)
+            raise
+        log_lock_release(released, operator)
     _show_released(first, released, as_json=as_json)
     sys.exit(DONE if released.is_free else FAILED)
-
-
-def _released(edges: Edges, first: LockReading, *, lock_id: str, reason: str, operator: Operator) -> Released:
-    target, key = first.target, first.object_key
-    try:
-        released = release_lock(edges, target, key, first=first, typed=lock_id, reason=reason, operator=operator)
-    except TfPilotError as error:
-        log_lock_refusal(target, key, operator, error.message)
-        raise
-    log_lock_release(released, operator)
-    return released
 
 
 def _show_list(found: LockList, *, as_json: bool) -> None:

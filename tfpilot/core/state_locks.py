@@ -209,8 +209,8 @@ def judge(
     if info.created is None or not is_runner(info.who):
         return JudgedLock(lock, LockVerdict.UNKNOWN, (*_by_hand(info, runs, asked), *_half(lock)))
     verdict, told = _runners(runs, asked, jobs, repo=repo)
-    live = f"{runs[0].told} holds it and is not over" if verdict is LockVerdict.LIVE else ""
-    return JudgedLock(lock, verdict, (*told, *_half(lock)), tuple(runs), refusal=live)
+    refusal = _live(runs) if verdict is LockVerdict.LIVE else ""
+    return JudgedLock(lock, verdict, (*told, *_half(lock)), tuple(runs), refusal=refusal)
 
 
 def judge_own(lock: HeldStateLock, own: OwnReset) -> JudgedLock | None:
@@ -288,6 +288,12 @@ def _runners(
         more = f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else ""
         return LockVerdict.UNKNOWN, (f"{len(runs)} runs were under way when it was taken: {listed}{more}",)
     return _over(runs[0], jobs)
+
+
+def _live(runs: Sequence[HolderRun]) -> str:
+    if len(runs) == 1:
+        return f"{runs[0].told} holds it and is not over"
+    return f"one of {len(runs)} runs holds it, and none of them is over"
 
 
 def _over(holder: HolderRun, jobs: JobsAsked) -> tuple[LockVerdict, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from tfpilot.core.lock_release import (
     PartResult,
     Permission,
     Released,
+    ReleaseGuard,
     check_release,
     release_guards,
 )
@@ -109,6 +110,22 @@ def first_reading(edges: Edges, target_name: str, object_key: str) -> LockReadin
     Raises as `get_lock`.
     """
     return read_places(edges, _target_of(edges, target_name, object_key), object_key)
+
+
+def begin_release(
+    edges: Edges, target_name: str, object_key: str, *, typed: str, reason: str, operator: Operator
+) -> LockReading:
+    """The first reading, for a release against which only the second one still stands.
+
+    Raises as `release_lock`, at once, where something else does: nobody waits half a minute for a refusal.
+    """
+    target = _target_of(edges, target_name, object_key)
+    permission = may_release(edges, target_name, operator=operator)
+    found = _judged(edges, target, read_places(edges, target, object_key))
+    judged = _chosen(found, typed)
+    lines = release_guards(judged, first=found.reading, second=None, typed=typed, reason=reason, permission=permission)
+    check_release(judged, [line for line in lines if line.guard is not ReleaseGuard.READINGS])
+    return found.reading
 
 
 def may_release(edges: Edges, target_name: str, *, operator: Operator) -> Permission:
