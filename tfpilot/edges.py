@@ -308,6 +308,9 @@ class ResetStore(Protocol):
     def find_lock(self, place: Place) -> StoredLock | None:
         """The lock that is held there; None where none is. Raises DocumentError."""
 
+    def find_lock_item(self, place: Place) -> JsonObject | None:
+        """Every attribute of a lock item, in DynamoDB's own JSON; None where there is no item."""
+
     def find_digest(self, object_key: str) -> str | None:
         """The digest item of a state; None where there is none. Raises DocumentError where it says nothing."""
 

@@ -82,7 +82,7 @@ def test_the_lock_of_a_run_that_is_over_is_released_with_both_readings_its_id_an
     expect(page.get_by_role("row").filter(has_text="orders-dev").filter(has_text="no job")).to_have_count(0)
     listed = portal.s3.list_objects_v2(Bucket=portal.bucket, Prefix="ops/backups/locks/")["Contents"]
     [kept] = [json.loads(portal.s3.get_object(Bucket=portal.bucket, Key=each["Key"])["Body"].read()) for each in listed]
-    assert kept["places"][0]["text"] == stood
+    assert kept["places"][0]["item"]["Info"]["S"] == stood
     assert kept["reason"] == "The runner is gone"
 
 

@@ -120,9 +120,10 @@ def test_a_record_tells_what_was_removed_by_whom_and_why() -> None:
     }
 
 
-def test_bytes_that_are_no_text_are_kept_as_they_are_and_no_info_is_none() -> None:
-    malformed = replace(record(KeptLock(FILE, b"\xff"), KeptLock(FILE, None)))
-    assert [place.get("base64", place.get("text")) for place in record_fields(malformed)["places"]] == ["/w==", None]
+def test_bytes_that_are_no_text_are_kept_as_they_are_and_an_item_with_all_its_attributes() -> None:
+    item = {"LockID": {"S": "bucket/key"}, "note": {"S": "by hand"}}
+    file, table = record_fields(record(KeptLock(FILE, b"\xff"), KeptLock(FILE, item)))["places"]
+    assert (file["base64"], table["item"]) == ("/w==", item)
 
 
 @pytest.mark.parametrize(

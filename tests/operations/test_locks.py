@@ -200,6 +200,11 @@ def records(memory: InMemory) -> list[dict[str, Any]]:
     ]
 
 
+def text_of(place: dict[str, Any]) -> str | None:
+    """What a record keeps of a place."""
+    return place["item"].get("Info", {}).get("S") if "item" in place else place["text"]
+
+
 @pytest.mark.parametrize("mode", list(LockMode))
 def test_a_dead_lock_is_removed_from_exactly_its_places_after_it_was_kept(memory: InMemory, mode: LockMode) -> None:
     [chosen] = targets(memory, mode)
@@ -214,7 +219,7 @@ def test_a_dead_lock_is_removed_from_exactly_its_places_after_it_was_kept(memory
     assert [part.outcome for part in released.parts] == [PartOutcome.REMOVED] * len(removed)
     assert released.is_free
     [kept] = records(memory)
-    assert [place["text"] for place in kept["places"]] == [lock_text()] * len(removed)
+    assert [text_of(place) for place in kept["places"]] == [lock_text()] * len(removed)
     assert (kept["releasedBy"], kept["reason"], kept["verdict"]) == ("ops-lead", "its runner is gone", "dead")
 
 
@@ -232,7 +237,7 @@ def test_a_malformed_lock_is_released_by_the_exact_key_of_its_place(
         release(memory, chosen, typed=KEY)
     release(memory, chosen, typed=place.key)
     assert locks_held(memory) == {}
-    assert [each["text"] for each in records(memory)[0]["places"]] == [text]
+    assert [text_of(each) for each in records(memory)[0]["places"]] == [text]
 
 
 def test_of_two_different_locks_only_the_typed_one_is_removed(memory: InMemory) -> None:
@@ -446,6 +451,29 @@ def test_nothing_is_removed_where_the_record_cannot_be_stored(
     with pytest.raises(StorageError):
         release(memory, dead, first)
     assert locks_held(memory) == before
+
+
+@pytest.mark.parametrize("mode", [LockMode.LOCKFILE, LockMode.DYNAMODB])
+def test_a_lock_that_changes_while_it_is_kept_is_refused(
+    memory: InMemory, mode: LockMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [chosen] = targets(memory, mode)
+    hold(memory, chosen)
+    github_run(memory)
+    first = read_twice(memory, chosen)
+    kind = type(memory.reset_stores.of(chosen))
+    for method in ("read", "find_lock_item"):
+        real = getattr(kind, method)
+
+        def changed(self: Any, place: Place, real: Any = real) -> Any:
+            hold(memory, chosen, lock_text(lock="new"))
+            return real(self, place)
+
+        monkeypatch.setattr(kind, method, changed)
+    with pytest.raises(RefusedError, match="changed while it was looked at"):
+        release(memory, chosen, first)
+    assert len(locks_held(memory)) == 1
+    assert records(memory) == []
 
 
 def failing(error: Exception) -> Any:

@@ -79,10 +79,10 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True)
 class KeptLock:
-    """What stands at one place, as it is stored. `content` None: a lock item without Info."""
+    """What stands at one place, as it is stored: the bytes of a lockfile, or every attribute of a lock item."""
 
     place: Place
-    content: bytes | None
+    content: bytes | JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +222,9 @@ def _typed(judged: JudgedLock, typed: str) -> GuardLine:
 
 
 def _kept_fields(kept: KeptLock) -> JsonObject:
-    stored: dict[str, str | None] = {"store": kept.place.store.value, "key": kept.place.key}
-    if kept.content is None:
-        return {**stored, "text": None}
+    stored = {"store": kept.place.store.value, "key": kept.place.key}
+    if not isinstance(kept.content, bytes):
+        return {**stored, "item": kept.content}
     try:
         return {**stored, "text": kept.content.decode("utf-8")}
     except UnicodeDecodeError:

@@ -20,7 +20,7 @@ from tfpilot.core.lock_release import (
     check_release,
     release_guards,
 )
-from tfpilot.core.model import Operator
+from tfpilot.core.model import JsonObject, Operator
 from tfpilot.core.reset_steps import Store
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.roles import Right
@@ -41,6 +41,7 @@ from tfpilot.operations.rights import check_may
 
 _AT_ONCE: Final = 16
 _MAX_TRIES: Final = 3
+_INFO: Final = "Info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +229,18 @@ def _chosen(found: StateLocks, typed: str) -> JudgedLock:
 
 def _kept(store: ResetStore, part: HeldPart) -> KeptLock:
     """What stands there, as it is stored. Raises RefusedError where it was changed since it was read."""
+    content: bytes | JsonObject | None = None
     if part.place.store is Store.LOCK_TABLE:
-        return KeptLock(part.place, None if part.stored.version is None else part.stored.version.encode())
-    read = store.read(part.place)
-    if read is None or read.etag != part.stored.version:
+        item = store.find_lock_item(part.place)
+        if item is not None and item.get(_INFO, {}).get("S") == part.stored.version:
+            content = item
+    else:
+        read = store.read(part.place)
+        if read is not None and read.etag == part.stored.version:
+            content = read.content
+    if content is None:
         raise RefusedError(f"{part.place} was changed while it was looked at", "Nothing was removed. Look again.")
-    return KeptLock(part.place, read.content)
+    return KeptLock(part.place, content)
 
 
 def _removed(store: ResetStore, lock: HeldStateLock, record_key: str) -> tuple[PartResult, ...]:
