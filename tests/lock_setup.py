@@ -1,4 +1,4 @@
-"""Terraform locks that somebody holds, in memory, and the runs at GitHub they may belong to."""
+"""Terraform locks that somebody holds, in memory or on real stores, and the runs at GitHub they may belong to."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from typing import Any
 from tests.builders import NOW
 from tests.core.reset_world import NAMED, PLAIN, target
 from tests.fakes import InMemory
+from tfpilot.adapters.bulk import Bulk
+from tfpilot.adapters.lock_records import S3LockRecords
+from tfpilot.adapters.lock_table import LockTable
+from tfpilot.adapters.reset_store import S3ResetStore
+from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import format_time
 from tfpilot.core.model import RepoRef, RunFact, WorkflowKind, WorkflowRun
 from tfpilot.core.reset_steps import Place, Store, lock_places
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.terraform import LockMode, lock_id
+from tfpilot.edges import Edges
 
 KEY, OTHER_KEY = PLAIN.object_key, NAMED.object_key
 LOCK = "6b0f3c1e-52a7-4c1d-9f0e-8d1c0c7a41b2"
@@ -109,3 +115,14 @@ def github_run(
 def item_of(chosen: ResetTarget, key: str = KEY) -> tuple[str, str]:
     """Where the lock item of a state is."""
     return chosen.lock_table, lock_id(chosen.bucket, key)
+
+
+def edges_on(memory: InMemory, bucket: Bucket, table: LockTable, chosen: ResetTarget) -> Edges:
+    """Edges whose locks and records are on real stores; GitHub and the clock stay in memory."""
+    memory.resets = replace(memory.resets, targets=(chosen,))
+
+    class Stores:
+        def of(self, asked: ResetTarget) -> S3ResetStore:
+            return S3ResetStore(bucket, Bulk(bucket), bucket.sibling(asked.bucket), table)
+
+    return replace(memory.edges, reset_stores=Stores(), lock_records=S3LockRecords(bucket))

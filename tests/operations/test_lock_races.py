@@ -15,11 +15,8 @@ from botocore.exceptions import ClientError
 
 from tests.core.reset_world import target
 from tests.fakes import InMemory
-from tests.lock_setup import HOURS_AGO, KEY, github_run, lock_text
-from tfpilot.adapters.bulk import Bulk
-from tfpilot.adapters.lock_records import S3LockRecords
+from tests.lock_setup import HOURS_AGO, KEY, edges_on, github_run, lock_text
 from tfpilot.adapters.lock_table import INFO, Item, LockTable
-from tfpilot.adapters.reset_store import S3ResetStore
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.adapters.s3_errors import code_of
 from tfpilot.core.lock_release import APART, PartOutcome
@@ -112,7 +109,8 @@ def test_of_sixteen_who_release_and_retake_a_lock_only_the_released_one_is_ever_
     table = lock_table.name if mode.has_table else ""
     chosen = replace(target(mode), bucket=bucket.name, lock_table=table)
     terraform = Terraform(bucket.client, lock_table, chosen)
-    edges = edges_of(memory, bucket, lock_table, chosen)
+    github_run(memory)
+    edges = edges_on(memory, bucket, lock_table, chosen)
     removed: Counter[tuple[str, Place]] = Counter()
     current = terraform.take()
     for _ in range(ROUNDS):
@@ -159,15 +157,3 @@ def race(
     winners = [each for each in taken if each]
     assert len(winners) <= 1, "two hold one lock"
     return winners[0] if winners else terraform.take() or pytest.fail("nobody can take the lock that was released")
-
-
-def edges_of(memory: InMemory, bucket: Bucket, table: LockTable, chosen: ResetTarget) -> Edges:
-    """Locks and records on the real stores; GitHub and the clock in memory."""
-    github_run(memory)
-    memory.resets = replace(memory.resets, targets=(chosen,))
-
-    class Stores:
-        def of(self, asked: ResetTarget) -> S3ResetStore:
-            return S3ResetStore(bucket, Bulk(bucket), bucket.sibling(asked.bucket), table)
-
-    return replace(memory.edges, reset_stores=Stores(), lock_records=S3LockRecords(bucket))

@@ -222,7 +222,7 @@ def _show_why(edges: Edges, attempt: Attempt, stopping: Sequence[GuardLine], *, 
         return
     line = next((line for line in stopping if line.state is GuardState.REFUSED), stopping[0] if stopping else None)
     if line is None:
-        st.markdown("The lock is looked at once more, and kept before it is removed.", width="content")
+        st.markdown("It is looked at once more and kept first.", width="content")
     elif line.guard is ReleaseGuard.READINGS and line.state is GuardState.OPEN:
         _show_countdown(edges, attempt)
     elif line.state is GuardState.OPEN and line.guard in _NEXT:
