@@ -34,6 +34,7 @@ from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.leases import S3Leases
 from tfpilot.adapters.lifecycle import S3Lifecycle
+from tfpilot.adapters.lock_records import S3LockRecords
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
@@ -356,6 +357,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         reset_stores=stores,
         reset_journal=S3ResetJournal(bucket, bulk),
         leases=S3Leases(bucket),
+        lock_records=S3LockRecords(bucket),
         freeze=S3Freeze(bucket),
         identity=identity,
         doctor=ConnectionDoctor(bucket, github, stores, parts.resets.targets, clock=_now),
