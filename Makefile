@@ -10,7 +10,7 @@ PEERS := benchmarks/.venv
 # Tests that share a server stay together in one worker.
 WORKERS ?= 2
 
-.PHONY: help demo test soak check fix lock bench
+.PHONY: help demo test soak crash check fix lock bench
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -25,6 +25,9 @@ test: $(VENV)/.dev ## install with Chromium, and run every test
 
 soak: $(VENV)/.dev ## the storm of 5,000 webhooks, which takes minutes
 	TFPILOT_STORM_REQUESTS=280 $(BIN)/pytest tests/doors/test_webhook_storm.py
+
+crash: $(VENV)/.dev ## kill a reset at every write of it, which takes a quarter of an hour
+	TFPILOT_CRASH_EVERYTHING=1 $(BIN)/pytest tests/reality/test_crash.py
 
 check: $(VENV)/.dev ## lint, types, layers, and locks against requirements
 	$(BIN)/ruff check .

@@ -521,7 +521,7 @@ class InMemory:
             pull_index=S3PullIndex(self.bucket),
             checked=S3CheckedMemos(self.bucket),
             backoffs=S3Backoffs(self.bucket),
-            events=S3Events(self.bucket, MemoryBulk(self.bucket)),
+            events=S3Events(MemoryBulk(self.bucket)),
             identity=self.identity,
             doctor=self.doctor,
             clock=self.clock,

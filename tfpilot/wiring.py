@@ -353,7 +353,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         pull_index=S3PullIndex(bucket),
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
-        events=S3Events(bucket, bulk),
+        events=S3Events(bulk),
         reset_stores=stores,
         reset_journal=S3ResetJournal(bucket, bulk),
         leases=S3Leases(bucket),

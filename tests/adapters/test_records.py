@@ -133,7 +133,7 @@ def test_a_request_without_events_has_an_empty_history(store: Store) -> None:
 
 
 def events_of(store: Store) -> S3Events:
-    return S3Events(store.bucket, store.bulk)
+    return S3Events(store.bulk)
 
 
 def event(name: str = "request_repaired", **fields: Any) -> LifecycleEvent:

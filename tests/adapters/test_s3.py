@@ -152,6 +152,25 @@ def test_a_new_key_whose_answer_was_lost_is_recognised_as_ours(door: FaultyS3, b
 
 
 @pytest.mark.server
+def test_a_new_key_of_the_bulk_client_whose_answer_was_lost_is_recognised_as_ours(
+    door: FaultyS3, behind_door: Bucket
+) -> None:
+    door.lose_answer("PUT")
+    written = Bulk(behind_door).create(KEY, b"one")
+    assert door.counts["PUT"] == 2
+    assert behind_door.read(KEY, limit_bytes=LIMIT).etag == written.etag
+
+
+@pytest.mark.server
+def test_the_same_bytes_as_a_new_key_by_somebody_else_are_not_taken_for_those_of_the_bulk_client(
+    door: FaultyS3, behind_door: Bucket, bucket: Bucket
+) -> None:
+    door.interfere("PUT", lambda: Bulk(bucket).create(KEY, b"one"))
+    with pytest.raises(ConflictError):
+        Bulk(behind_door).create(KEY, b"one")
+
+
+@pytest.mark.server
 def test_the_same_bytes_written_by_somebody_else_are_not_taken_for_ours(
     door: FaultyS3, behind_door: Bucket, bucket: Bucket
 ) -> None:

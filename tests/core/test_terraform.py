@@ -24,7 +24,7 @@ from tfpilot.core.terraform import (
     render_lock,
     state_key,
 )
-from tfpilot.core.terraform_state import StateResource, count_types, empty_state, read_state
+from tfpilot.core.terraform_state import StateResource, count_types, empty_state, is_of_new_workspace, read_state
 from tfpilot.errors import DocumentError
 
 OURS = LockInfo(
@@ -244,3 +244,26 @@ class TestEmptyState:
     def test_a_state_that_cannot_be_continued_is_not_emptied(self, content):
         with pytest.raises(DocumentError, match="cannot be emptied"):
             empty_state(content)
+
+
+class TestNewWorkspace:
+    @pytest.mark.parametrize("serial", [0, 1])
+    def test_a_first_state_without_anything_in_it_is_what_terraform_puts_there_by_itself(self, serial: int):
+        assert is_of_new_workspace(state(serial=serial))
+        assert is_of_new_workspace(state(serial=serial, check_results=None))
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            state(serial=2),
+            state(resource(), serial=1),
+            state(serial=1, outputs={"url": {"value": "x"}}),
+            state(serial=True),
+            state(serial=1, version=3),
+            b'{"version": 4, "serial": 1}',
+            b"[]",
+            b"not JSON",
+        ],
+    )
+    def test_anything_else_somebody_may_need(self, content: bytes):
+        assert not is_of_new_workspace(content)

@@ -74,7 +74,7 @@ def failing(edges: Edges, reality: Reality, chance: random.Random) -> Edges:
     return replace(
         edges,
         documents=S3Documents(bucket),
-        events=S3Events(bucket, bulk),
+        events=S3Events(bulk),
         deliveries=S3Deliveries(bucket, bulk),
         run_index=S3RunIndex(bucket),
         clock=lambda: reality.clock() + timedelta(milliseconds=next(milliseconds)),

@@ -225,7 +225,7 @@ def _replica(stack: ExitStack, bucket: Bucket, url: str, world: Reality, barrier
         run_index=S3RunIndex(bucket),
         dispatches=S3Dispatches(bucket, bulk),
         deliveries=S3Deliveries(bucket, bulk),
-        events=S3Events(bucket, bulk),
+        events=S3Events(bulk),
         clock=utc_now,
         sleep=lambda _duration: None,
     )

@@ -553,3 +553,12 @@ def test_the_lines_of_an_undo_are_the_changes_the_other_way_round(dev: DevEnviro
     actions = [line.step.action for line in preview_undo(dev.memory.edges, ended.receipt.record.reset_id)]
     assert set(actions) == {Action.RESTORE, Action.TAKE_BACK}
     assert actions.count(Action.RESTORE) == 4 + 4 + 1 + 2 + 2  # entries, requests, an older copy, states, digests
+
+
+def test_the_lines_of_the_undo_of_emptied_states_are_free(any_dev: DevEnvironment):
+    before = any_dev.contents()
+    choices = Choices(state_mode=StateMode.EMPTY)
+    ended = any_dev.apply(any_dev.plan(choices), choices)
+    assert [line.reason for line in preview_undo(any_dev.memory.edges, reset_id_of(any_dev)) if not line.is_free] == []
+    assert any_dev.undo(ended).receipt.kept == ()
+    assert any_dev.contents() == before

@@ -307,7 +307,7 @@ def keep_versions(bucket: Bucket) -> None:
 def portal_on(bucket: Bucket, same_bucket: Bucket, memory: InMemory) -> Portal:
     """Requests and their history lines are in `bucket`; the web app, and who looks afterwards, use `same_bucket`."""
     documents, github = LoggedDocuments(bucket), MovingGitHub()
-    events = S3Events(bucket, Bulk(bucket))
+    events = S3Events(Bulk(bucket))
     edges = replace(memory.edges, documents=documents, github=github, events=events, clock=ticking())
     portal = Portal(edges, documents, github, same_bucket, connect(same_bucket), itertools.count(1))
     for document in first_versions():

@@ -127,7 +127,7 @@ def _edges(bucket: Bucket, github: GitHubEdge, clock: Clock) -> Edges:
         documents=S3Documents(bucket),
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
-        events=S3Events(bucket, Bulk(bucket)),
+        events=S3Events(Bulk(bucket)),
         run_index=S3RunIndex(bucket),
         dispatches=S3Dispatches(bucket, Bulk(bucket)),
         github=github,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from obstore.store import S3Store
 from tfpilot.adapters.s3 import (
     CONNECT_TIMEOUT_SECONDS,
     MAX_CONNECTIONS,
+    NONCE,
     READ_TIMEOUT_SECONDS,
     TOTAL_ATTEMPTS,
     Bucket,
@@ -104,17 +106,28 @@ class Bulk:
     def create(self, key: str, content: bytes) -> Written:
         """Stores JSON as a new object.
 
-        Raises ConflictError where one is there, which may be our own where an answer was lost, or StorageError.
+        Raises ConflictError where one is there, or StorageError: the write may then have happened.
         """
+        nonce = secrets.token_hex(16)
         try:
-            answer = obstore.put(self._writing, key, content, attributes=_JSON, mode="create")
+            answer = obstore.put(self._writing, key, content, attributes={**_JSON, NONCE: nonce}, mode="create")
         except AlreadyExistsError as error:  # also while another write to the key has not ended
-            raise ConflictError(
-                f"{key} was written by somebody else meanwhile", "Look at it, then try again."
-            ) from error
+            return self._own_write(key, nonce, error)
         except (BaseError, OSError) as error:
             raise self._failed(error, f"write {key}") from error
         return Written(bare_etag(answer["e_tag"] or ""), bare_version(answer["version"]))
+
+    def _own_write(self, key: str, nonce: str, refusal: AlreadyExistsError) -> Written:
+        """The version where the refused write had in fact won: its answer was lost, and the repetition found itself."""
+        try:
+            stored = obstore.get(self._store, key)
+        except FileNotFoundError:
+            raise _conflict(key) from refusal
+        except (BaseError, OSError) as error:
+            raise self._failed(error, f"write {key}") from error
+        if stored.attributes.get(NONCE) != nonce:
+            raise _conflict(key) from refusal
+        return Written(bare_etag(stored.meta["e_tag"] or ""), bare_version(stored.meta["version"]))
 
     def _read(self, listed: Listed, *, limit_bytes: int) -> Fetched | None:
         if listed.size > limit_bytes:
@@ -145,6 +158,10 @@ class Bulk:
 
     def _failed(self, error: BaseError | OSError, doing: str) -> StorageError:
         return storage_error(error, doing=doing, bucket=self._bucket.name, endpoint=self._bucket.endpoint)
+
+
+def _conflict(key: str) -> ConflictError:
+    return ConflictError(f"{key} was written by somebody else meanwhile", "Look at it, then try again.")
 
 
 def _listed(meta: ObjectMeta) -> Listed:

@@ -10,7 +10,6 @@ from typing import Final
 from tfpilot.adapters.bulk import Bulk, Fetched
 from tfpilot.adapters.keys import SUFFIX, events_prefix
 from tfpilot.adapters.records import MAX_RECORD_BYTES, parse_record
-from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import format_time, object_of, parse_time, render_document, text_of
 from tfpilot.core.model import JsonObject, LifecycleEvent
 from tfpilot.errors import ConflictError, StorageError
@@ -22,8 +21,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 class S3Events:
     """`Events` on a bucket."""
 
-    def __init__(self, bucket: Bucket, bulk: Bulk) -> None:
-        self._bucket = bucket
+    def __init__(self, bulk: Bulk) -> None:
         self._bulk = bulk
 
     def append(self, event: LifecycleEvent) -> None:
@@ -31,7 +29,7 @@ class S3Events:
         for later in range(_MAX_TRIES):
             moved = replace(event, at=event.at + later * _MILLISECOND)
             try:
-                self._bucket.put(f"{prefix}{format_time(moved.at)}{SUFFIX}", _render(moved), if_match=None)
+                self._bulk.create(f"{prefix}{format_time(moved.at)}{SUFFIX}", _render(moved))
             except ConflictError:
                 continue
             return

@@ -141,7 +141,7 @@ class S3ResetJournal:
         return None if at is None or login is None else Approval(digest, login, at)
 
     def _add(self, key: str, fields: Mapping[str, Any]) -> None:
-        self._bucket.put(key, render_document(fields), if_match=None)
+        self._bulk.create(key, render_document(fields))
 
     def _keep(self, key: str, fields: Mapping[str, Any]) -> None:
         try:

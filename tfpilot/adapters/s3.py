@@ -31,7 +31,9 @@ READ_TIMEOUT_SECONDS: Final = 10
 MAX_CONNECTIONS: Final = 32
 TOTAL_ATTEMPTS: Final = 3
 
-_NONCE: Final = "tfpilot-write"
+NONCE: Final = "tfpilot-write"
+"""Metadata by which a write whose answer was lost knows its own object."""
+
 _NO_OBJECT: Final = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 """The last one: the version that was asked for is a delete marker."""
 _LOST: Final = frozenset({"PreconditionFailed", "NoSuchKey", "412", "404"})
@@ -242,7 +244,7 @@ class Bucket:
             "Key": key,
             "Body": content,
             "ContentType": "application/json",
-            "Metadata": {_NONCE: nonce},
+            "Metadata": {NONCE: nonce},
         }
         if if_match is None:
             request["IfNoneMatch"] = "*"
@@ -262,7 +264,7 @@ class Bucket:
             raise self.failed(error, f"write {key}") from error
         except BotoCoreError as error:
             raise self.failed(error, f"write {key}") from error
-        if stored["Metadata"].get(_NONCE) != nonce:
+        if stored["Metadata"].get(NONCE) != nonce:
             raise _conflict(key) from refusal
         return Written(bare_etag(stored["ETag"]), bare_version(stored.get("VersionId")))
 

@@ -17,6 +17,7 @@ MANAGED: Final = "managed"
 DATA: Final = "data"
 
 _KNOWN_VERSION: Final = 4
+_FIRST_SERIALS: Final = frozenset({0, 1})
 _MODULE_VERSIONS: Final = frozenset({1, 2, 3})
 """The formats of Terraform before 0.12: resources by module, the index a part of the name."""
 _OLD_NAME: Final = re.compile(r"(?P<data>data\.)?(?P<type>[^.]+)\.(?P<name>.+?)(?:\.(?P<index>\d+))?")
@@ -115,6 +116,17 @@ def empty_state(content: bytes) -> bytes:
         "resources": [],
     }
     return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def is_of_new_workspace(content: bytes) -> bool:
+    """Whether this is the state that Terraform itself puts where a named workspace has none, as soon as it looks there
+    (`init` and `plan` do): it never held anything, so nothing was applied."""
+    try:
+        stored = object_of(parse_json(content, what="The state"))
+    except DocumentError:
+        return False
+    is_new = stored.get("version") == _KNOWN_VERSION and _whole(stored.get("serial")) in _FIRST_SERIALS
+    return is_new and all(name in stored and not stored[name] for name in ("resources", "outputs"))
 
 
 def _unreadable(problem: str) -> StateSummary:

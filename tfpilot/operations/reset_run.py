@@ -33,6 +33,7 @@ from tfpilot.operations.history import note_event
 from tfpilot.operations.reset_guarding import check_guards
 from tfpilot.operations.reset_lease import TargetLease
 from tfpilot.operations.reset_reading import read_plan, read_scope
+from tfpilot.operations.reset_unused import find_unused, take_away
 
 AT_ONCE: Final = 32
 _MAX_TRIES: Final = 5
@@ -181,21 +182,33 @@ class ResetRun:
         for _ in range(_MAX_TRIES):
             found = _expected(step) if knows else self.store.find(step.place)
             decision = decide(step, found, outcomes=self.outcomes)
-            if decision.move is Move.LEAVE:
-                return StepResult(step.id, Outcome.LEFT, decision.reason)
             if decision.move is Move.NOTHING:
                 return _left_there(step, decision.found)
             try:
-                return self._written(step, decision.found)
+                if decision.move is Move.WRITE:
+                    return self._written(step, decision.found)
+                if not self._makes_room(step):
+                    return StepResult(step.id, Outcome.LEFT, decision.reason)
             except ConflictError:
                 knows = False  # look what stands there, which may be ours: an answer may have been lost
         return StepResult(step.id, Outcome.LEFT, f"{step.place} is written by others all the time")
 
+    def _makes_room(self, step: ResetStep) -> bool:
+        """Takes away what Terraform put in the place of a state only because it looked there."""
+        if step.phase is not Phase.STATE or any(self.outcomes.get(name) is not Outcome.DONE for name in step.needs):
+            return False
+        unused = find_unused(self.store, self.plan.target, step)
+        if unused is None:
+            return False
+        take_away(self.store, unused)
+        return True
+
     def _knows_what_stands_there(self, step: ResetStep) -> bool:
-        """Whether the write itself tells: it is conditional on what was read, and that was looked at a moment ago."""
+        """Whether the write itself tells: it is conditional on what was read, and nobody tried the step before."""
         is_object = step.place.store is not Store.LOCK_TABLE and not step.place.is_lock
-        is_fresh = step.id not in self.progress.in_doubt and step.action is not Action.CHECK_COPY
-        return is_object and is_fresh and (step.before is None or bool(step.etag))
+        was_tried = step.id in self.progress.in_doubt or step.id in self.progress.results
+        looks_only = step.action is Action.CHECK_COPY
+        return is_object and not was_tried and not looks_only and (step.before is None or bool(step.etag))
 
     def _written(self, step: ResetStep, found: Found | None) -> StepResult:
         if step.after is None:

@@ -13,13 +13,14 @@ from tfpilot.core.reset_guards import Check
 from tfpilot.core.reset_journal import Progress, Stage, StoredReset, plan_undo, read_journal, stage_of
 from tfpilot.core.reset_plan import ResetPlan, StateMode
 from tfpilot.core.reset_receipt import Receipt, make_receipt
-from tfpilot.core.reset_steps import Move, Outcome, ResetRecord, ResetStep, decide, steps_of
+from tfpilot.core.reset_steps import Found, Move, Outcome, Place, ResetRecord, ResetStep, decide, steps_of
 from tfpilot.core.reset_target import ResetTarget, Scope, find_target
 from tfpilot.edges import Edges
 from tfpilot.errors import NotFoundError
 from tfpilot.operations.reset_guarding import check_guards, look_up
 from tfpilot.operations.reset_lease import lease_name
 from tfpilot.operations.reset_reading import read_scope
+from tfpilot.operations.reset_unused import find_unused
 
 _UNFINISHED: Final = frozenset({Stage.NOT_BEGUN, Stage.UNFINISHED, Stage.UNDO_UNFINISHED})
 
@@ -154,8 +155,16 @@ def preview_undo(edges: Edges, reset_id: str) -> Sequence[UndoLine]:
     view = read_reset(edges, reset_id)
     store = edges.reset_stores.of(view.plan.target)
     lines = []
+    left: dict[
+        Place, Found | None
+    ] = {}  # by the steps before: the digest of an emptied state makes way for the old one
     for step in plan_undo(view.steps, view.progress):
-        if not step.is_lock:
-            decision = decide(step, store.find(step.place), outcomes=dict.fromkeys(step.needs, Outcome.DONE))
-            lines.append(UndoLine(step, decision.move is not Move.LEAVE, decision.reason))
+        if step.is_lock:
+            continue
+        found = left[step.place] if step.place in left else store.find(step.place)
+        decision = decide(step, found, outcomes=dict.fromkeys(step.needs, Outcome.DONE))
+        is_free = decision.move is not Move.LEAVE or find_unused(store, view.plan.target, step) is not None
+        if is_free:
+            left[step.place] = None if step.after is None else Found(step.after)
+        lines.append(UndoLine(step, is_free, "" if is_free else decision.reason))
     return lines
