@@ -82,6 +82,8 @@ class ResetRun:
         or what was read again differs; StorageError where a store did not answer: then the lock stays, for a resume or
         an undo to find.
         """
+        if not steps and self.direction is Direction.UNDO and not self.progress.undo_began:
+            self._journal()  # nothing was changed, and from now on nothing will be
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reset") as pool:
             for group in batches(steps):
                 stopped = "" if group[0].phase is Phase.UNLOCK else self._why_stop()
