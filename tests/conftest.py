@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes import InMemory
+from tfpilot.adapters.lock_table import LockTable
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.errors import ConfigError
 from tfpilot.sandbox.lock_table import LocalDynamoDB, require_ministack
@@ -57,6 +58,25 @@ def bucket_settings(s3_server: LocalS3, s3_client: Bucket) -> Iterator[BucketSet
     settings = s3_server.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
     yield settings
     _remove(s3_client.client, settings.name)
+
+
+@pytest.fixture
+def state_bucket(s3_server: LocalS3, s3_client: Bucket) -> Iterator[Bucket]:
+    """A new, empty bucket for Terraform's states, which keeps versions and says that it is of dev."""
+    name = s3_server.create_bucket(f"tfstate-{uuid.uuid4().hex[:12]}").name
+    client = s3_client.client
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "tfpilot:environment", "Value": "dev"}]})
+    yield s3_client.sibling(name)
+    _remove(client, name)
+
+
+@pytest.fixture
+def lock_table(lock_server: LocalDynamoDB) -> LockTable:
+    """A new, empty lock table."""
+    name = f"locks-{uuid.uuid4().hex[:12]}"
+    lock_server.create_table(name)
+    return LockTable(lock_server.connect(), name)
 
 
 def _remove(client: S3Client, bucket: str) -> None:

@@ -22,6 +22,7 @@ from tfpilot.operations.reset_views import Choices
 
 ADMIN = Operator("ops-lead", Role.ADMIN)
 SECOND = Operator("release-bot", Role.ADMIN)
+PLAIN_CHOICES = Choices()
 OTHER = "req_dev_other"
 
 
@@ -33,13 +34,13 @@ class DevEnvironment:
     memory: InMemory
     target: ResetTarget
 
-    def plan(self, choices: Choices = Choices(), *, operator: Operator = ADMIN) -> ResetPlan:
+    def plan(self, choices: Choices = PLAIN_CHOICES, *, operator: Operator = ADMIN) -> ResetPlan:
         return plan_reset(self.memory.edges, self.target.name, choices, operator=operator)
 
-    def apply(self, plan: ResetPlan, choices: Choices = Choices(), *, operator: Operator = ADMIN, **options: Any) -> Ended:
-        return apply_reset(
-            self.memory.edges, plan, choices, confirmation_of(plan), operator=operator, **options
-        )
+    def apply(
+        self, plan: ResetPlan, choices: Choices = PLAIN_CHOICES, *, operator: Operator = ADMIN, **options: Any
+    ) -> Ended:
+        return apply_reset(self.memory.edges, plan, choices, confirmation_of(plan), operator=operator, **options)
 
     def undo(self, ended: Ended, *, operator: Operator = ADMIN) -> Ended:
         plan = ended.receipt.plan

@@ -19,6 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from tfpilot.core.dispatch import DispatchResult
 from tfpilot.core.index_fixes import FixReport, IndexMark
 from tfpilot.core.model import FieldChange, Operator, SyncResult
+from tfpilot.core.reset_receipt import Receipt
 
 MASK: Final = "***"
 _KEYS_LOGGED: Final = 100
@@ -115,6 +116,21 @@ def log_index_fix(what: str, report: FixReport, operator: Operator) -> None:
         operator=operator.login,
         outcomes={result.key: result.outcome.value for result in report.results[:_KEYS_LOGGED]},
         steps=len(report.results),
+    )
+
+
+def log_reset(what: str, receipt: Receipt, operator: Operator) -> None:
+    """One line for one turn at a reset, with how far it came."""
+    structlog.get_logger("tfpilot.reset").info(
+        what,
+        reset_id=receipt.record.reset_id,
+        target=receipt.record.target,
+        operator=operator.login,
+        stage=receipt.stage.value,
+        reason=receipt.record.reason,
+        done=len(receipt.done),
+        undone=len(receipt.undone),
+        left=len(receipt.kept),
     )
 
 

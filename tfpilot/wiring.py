@@ -42,7 +42,7 @@ from tfpilot.adapters.reset_store import S3ResetStores
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.snapshot import BucketSnapshots
-from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings
+from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings, load_targets
 from tfpilot.core.model import NEVER, Operator, Role
 from tfpilot.core.roles import role_of
 from tfpilot.edges import Edges, GitHubRules, ResetRules, Rights
@@ -288,7 +288,8 @@ def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
         place=place,
         rights=replace(settings.rights, admins=ADMIN, approvers=APPROVER),
         rules=replace(settings.rules, webhook_secrets=(sandbox.webhook_secret,)),
-        resets=settings.resets,
+        resets=replace(settings.resets, targets=load_targets(sandbox.reset_targets_file)),
+        dynamodb_endpoint=sandbox.dynamodb_endpoint,
     )
 
 

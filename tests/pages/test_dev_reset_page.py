@@ -48,16 +48,11 @@ def fire(tab: Tab) -> Tab:
 def test_the_wizard_walks_from_scope_to_receipt_and_back(dev, tab):
     before = dev.contents()
     go_to_review(tab)
-    print(tab.text)
     tab.click("Go on to confirm")
-    print(tab.text)
     confirm(tab).click("Reset payments-dev")
-    print(tab.text)
     assert "Reset of payments-dev finished" in tab.text
     tab.click("Preview undo")
-    print(tab.text)
     tab.at.text_input(key="reset_undo_typed").set_value(phrase(tab, "reset_undo_typed"))
     tab.look().click("Undo this reset")
-    print(tab.text)
     assert "was undone" in tab.text
     assert dev.contents() == before

@@ -97,9 +97,9 @@ def test_a_later_moment_gives_the_same_requests_with_later_times(seeded: Seeded)
     assert now.pr_number == was.pr_number
 
 
-def test_there_are_about_seventy_requests_in_four_repositories(seeded: Seeded) -> None:
+def test_there_are_about_ninety_requests_in_six_repositories(seeded: Seeded) -> None:
     found = list_fresh_requests(seeded.edges, RequestFilter())
-    assert 60 <= len(found.selection.rows) <= 80
+    assert 80 <= len(found.selection.rows) <= 100
     assert {row.repo for row in found.selection.rows} >= {infra.full_name for infra in INFRAS}
     assert set(found.selection.environments) == {"dev", "staging", "prod"}
 

@@ -30,7 +30,7 @@ from tfpilot.operations.browse import RequestView, open_request
 from tfpilot.operations.sync import sync
 from tfpilot.sandbox.github import World, serve
 from tfpilot.sandbox.seed import PLOTS, plant
-from tfpilot.sandbox.seeded import healthy, lost
+from tfpilot.sandbox.seeded import healthy, lost, settled
 from tfpilot.sandbox.seeded.lost import HERO, HERO_RUN
 from tfpilot.sandbox.seeded.stage import WORKFLOW_FILES
 from tfpilot.sandbox.seeded.unreadable import UNREADABLE
@@ -193,7 +193,7 @@ def test_a_lost_webhook_is_made_up_for(repaired: Repaired, request_id: str) -> N
     assert result.plan.changes
 
 
-@pytest.mark.parametrize("request_id", [plot.request_id for plot in healthy.PLOTS])
+@pytest.mark.parametrize("request_id", [plot.request_id for plot in (*healthy.PLOTS, *settled.PLOTS)])
 def test_a_healthy_request_is_left_alone(repaired: Repaired, request_id: str) -> None:
     result = repaired.repaired()[request_id]
     assert [change.dotted for change in result.plan.changes] == []

@@ -16,6 +16,7 @@ from tfpilot.cli.explain import explain_lines
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
 from tfpilot.cli.portal import command_portal, operator_of
 from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
+from tfpilot.cli.reset import reset
 from tfpilot.cli.run_index import run_index
 from tfpilot.cli.sweep import sweep_command
 from tfpilot.cli.webhook import explain_webhook_lines
@@ -33,6 +34,7 @@ commands = typer.Typer(
 requests = typer.Typer(no_args_is_help=True, help="Look at requests.")
 commands.add_typer(requests, name="requests")
 commands.add_typer(run_index, name="run-index")
+commands.add_typer(reset, name="reset")
 commands.command("sweep")(sweep_command)
 commands.command("dispatch")(dispatch_command)
 requests.command("unlock")(unlock_command)

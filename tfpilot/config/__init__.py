@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tfpilot.config.credentials import GitHubApp, check_configured, github_credentials
-from tfpilot.config.settings import Settings, load_settings
+from tfpilot.config.settings import Settings, load_settings, load_targets
 
-__all__ = ["GitHubApp", "Settings", "check_configured", "github_credentials", "load_settings"]
+__all__ = ["GitHubApp", "Settings", "check_configured", "github_credentials", "load_settings", "load_targets"]

@@ -82,8 +82,8 @@ class ResetRun:
         or what was read again differs; StorageError where a store did not answer: then the lock stays, for a resume or
         an undo to find.
         """
-        if not steps and self.direction is Direction.UNDO and not self.progress.undo_began:
-            self._journal()  # nothing was changed, and from now on nothing will be
+        if self.direction is Direction.UNDO and not self.progress.undo_began:
+            self._journal()  # an undo that finds nothing to do is over all the same
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reset") as pool:
             for group in batches(steps):
                 stopped = "" if group[0].phase is Phase.UNLOCK else self._why_stop()
@@ -96,7 +96,7 @@ class ResetRun:
                     self._release(pool)
                     raise RefusedError(
                         f"Reset {self.record.reset_id} of {self.plan.target.name} went no further: {results[0].reason}",
-                        "What was changed before, if anything was, stays as it is." if self.results else "",
+                        "Nothing was changed in this turn. Look what changed, or who holds the lock.",
                     )
         return ""
 
@@ -129,14 +129,9 @@ class ResetRun:
         self.on_group(group, results)
         return results
 
-    def _journal(self, **parts: Sequence[str] | Sequence[StepResult]) -> None:
-        entry = JournalEntry(
-            self.next_number,
-            self.edges.clock(),
-            self.operator.login,
-            self.direction,
-            **{name: tuple(part) for name, part in parts.items()},  # type: ignore[arg-type]  # one name, its own type
-        )
+    def _journal(self, *, intents: tuple[str, ...] = (), results: tuple[StepResult, ...] = ()) -> None:
+        now, who = self.edges.clock(), self.operator.login
+        entry = JournalEntry(self.next_number, now, who, self.direction, intents, results)
         try:
             self.edges.reset_journal.add(self.record.reset_id, entry)
         except ConflictError as error:

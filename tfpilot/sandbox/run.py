@@ -1,4 +1,4 @@
-"""The whole sandbox: a real S3 server, the GitHub stand-in, and the seeded world in both."""
+"""The whole sandbox: real S3 and DynamoDB servers, the GitHub stand-in, and the seeded world in all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.sandbox.github import Hook, Pace, StandIn, World, posting_to, serve
+from tfpilot.sandbox.lock_table import LocalDynamoDB
 from tfpilot.sandbox.seed import plant
+from tfpilot.sandbox.seeded.states import TARGETS, compose_states
+from tfpilot.sandbox.state_seed import plant_states
 from tfpilot.sandbox.storage import LocalS3
 
 BUCKET: Final = "tfpilot-requests"
@@ -26,6 +29,7 @@ APPROVER: Final = "appr-ines"
 DEVELOPER: Final = "dev-dana"
 PORTAL: Final = "tfpilot-portal"
 ENVIRONMENT_FILE: Final = "sandbox.env"
+TARGETS_FILE: Final = "reset-targets.toml"
 
 _DELETED_AT_ONCE: Final = 1000
 _TICK_SECONDS: Final = 1.0
@@ -44,11 +48,14 @@ class Sandbox:
     `bearer_token` the one of the admin `ops-lead` for `/api`; `standin_key` opens the stand-in's `/_standin/faults`.
     `environment_file` holds `environment()` for a shell, readable by this user alone.
 
+    `reset_targets_file` names the dev environments that may be reset. Their states are on the same S3 server, their
+    lock tables at `dynamodb_endpoint`, which takes the bucket's credentials as it takes any.
+
     `webhook_secret` signs the stand-in's webhooks, which go to `webhook_url`; without one nowhere. Time passes in the
     stand-in: what is dispatched runs and ends by itself.
 
     Whatever an earlier run left in `data_dir` is emptied; without one, everything is temporary. Start it from a thread
-    that lives as long as it should: the S3 server ends with that thread.
+    that lives as long as it should: its servers end with that thread.
     """
 
     bucket: BucketSettings
@@ -58,6 +65,8 @@ class Sandbox:
     standin_key: str
     world: World
     environment_file: Path
+    reset_targets_file: Path
+    dynamodb_endpoint: str
 
     def __init__(self, data_dir: Path | None = None, *, webhook_url: str | None = None) -> None:
         self._given_dir = data_dir
@@ -66,7 +75,7 @@ class Sandbox:
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises ConfigError where the S3 server does not start, StorageError where it fails."""
+        """Raises ConfigError where a server does not start, StorageError where it fails."""
         with ExitStack() as stack:
             self._start(stack)
             self._running = stack.pop_all()
@@ -85,7 +94,9 @@ class Sandbox:
             "TFPILOT_CACHE_DIR": str(self.environment_file.parent / "cache"),
             "TFPILOT_ADMINS": ADMIN,
             "TFPILOT_APPROVERS": APPROVER,
+            "TFPILOT_RESET_TARGETS": str(self.reset_targets_file),
             "AWS_ENDPOINT_URL_S3": self.bucket.endpoint_url or "",
+            "AWS_ENDPOINT_URL_DYNAMODB": self.dynamodb_endpoint,
             "AWS_ACCESS_KEY_ID": self.bucket.access_key or "",
             "AWS_SECRET_ACCESS_KEY": self.bucket.secret_key or "",
             "AWS_DEFAULT_REGION": self.bucket.region or "",
@@ -96,11 +107,17 @@ class Sandbox:
 
     def _start(self, stack: ExitStack) -> None:
         directory = self._directory(stack)
+        locks = stack.enter_context(LocalDynamoDB(directory / "dynamodb"))
+        self.dynamodb_endpoint = locks.endpoint_url
         server = stack.enter_context(LocalS3(directory / "s3"))
         self.bucket = server.create_bucket(BUCKET)
-        empty(Bucket(self.bucket))
+        bucket = Bucket(self.bucket)
+        empty(bucket)
         self.world = self._populated_world()
-        plant(self.world, self.bucket, now=self.world.now())
+        now = self.world.now()
+        plant(self.world, self.bucket, now=now)
+        plant_states(compose_states(self.world, now=now), server=server, client=bucket.client, locks=locks)
+        self._write_targets(stack, directory)
         if self._webhook_url is not None:
             # From now on: what the stories lost stays lost.
             Hook(self.world, stack.enter_context(posting_to(self._webhook_url)), secret=self.webhook_secret)
@@ -126,6 +143,11 @@ class Sandbox:
     def _connect(self, stand_in: StandIn) -> None:
         self.github_url = stand_in.url
         self.standin_key = stand_in.key
+
+    def _write_targets(self, stack: ExitStack, directory: Path) -> None:
+        self.reset_targets_file = directory / TARGETS_FILE
+        stack.callback(self.reset_targets_file.unlink, missing_ok=True)
+        self.reset_targets_file.write_text(TARGETS)
 
     def _write_environment(self, stack: ExitStack, directory: Path) -> None:
         self.environment_file = directory / ENVIRONMENT_FILE

@@ -1,4 +1,4 @@
-"""The sandbox's world of some seventy requests: what GitHub knows of them, and what the bucket holds."""
+"""The sandbox's world of some ninety requests: what GitHub knows of them, and what the bucket holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfpilot.adapters.s3_errors import storage_error
 from tfpilot.core.model import WorkflowKind
 from tfpilot.errors import ConflictError
 from tfpilot.sandbox.github import Delivery, Hook, World
-from tfpilot.sandbox.seeded import healthy, lost, odd
+from tfpilot.sandbox.seeded import healthy, lost, odd, settled
 from tfpilot.sandbox.seeded.stage import Stage
 from tfpilot.sandbox.seeded.strange_index import strange_entries
 from tfpilot.sandbox.seeded.tale import Plot, Tale
@@ -26,7 +26,7 @@ from tfpilot.sandbox.seeded.told import dead_letter, happened_at, seen_by_web_ap
 from tfpilot.sandbox.seeded.unreadable import UNREADABLE
 
 PLOTS: Final[tuple[Plot, ...]] = tuple(
-    sorted((*healthy.PLOTS, *lost.PLOTS, *odd.PLOTS), key=lambda plot: plot.begins, reverse=True)
+    sorted((*healthy.PLOTS, *lost.PLOTS, *odd.PLOTS, *settled.PLOTS), key=lambda plot: plot.begins, reverse=True)
 )
 """Every story, the oldest request first."""
 

@@ -38,7 +38,9 @@ CORE: Final = Infra("core", "core-terraform", first_pull=371)
 PAYMENTS: Final = Infra("payments", "payments-terraform", first_pull=88)
 DATA: Final = Infra("data", "data-terraform", first_pull=140)
 PLATFORM: Final = Infra("platform", "network-terraform", first_pull=23, renamed_to="platform-terraform")
-INFRAS: Final = (CORE, PAYMENTS, DATA, PLATFORM)
+PAYMENTS_DEV: Final = Infra("payments", "payments-dev-terraform", first_pull=12)
+ORDERS: Final = Infra("orders", "orders-terraform", first_pull=31)
+INFRAS: Final = (CORE, PAYMENTS, DATA, PLATFORM, PAYMENTS_DEV, ORDERS)
 
 WORKFLOW_FILES: Final[Mapping[WorkflowKind, str]] = {
     WorkflowKind.PLAN: "plan.yml",

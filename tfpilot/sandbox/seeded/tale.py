@@ -256,6 +256,12 @@ class Tale:
         self._stored()
         return self
 
+    def add_step(self, step: str, message: str) -> Self:
+        """The web app adds a step to the timeline that it shows."""
+        documents.add_step(self.document, step, message, self.at)
+        self._stored()
+        return self
+
     def lose_pull(self) -> Self:
         """The portal was told by GitHub that there is no such pull request."""
         self._outcomes["pull"] = self._outcomes["reviews"] = FactOutcome.NOT_FOUND
