@@ -141,13 +141,12 @@ def _digests(plan: ResetPlan) -> str:
 
 def _requests(plan: ResetPlan) -> str:
     cases = count_cases(plan)
-    told = {
-        ArchiveCase.IDENTICAL: "same copy there already",
-        ArchiveCase.OLDER: "older copy there is backed up, then replaced",
-        ArchiveCase.KEPT: "newer copy there stays, ours is put aside",
-    }
-    more = [f"{cases[case]}: {text}" for case, text in told.items() if cases[case]]
-    return "; ".join(["moved to `history/`", *more])
+    older, newer = cases[ArchiveCase.OLDER], cases[ArchiveCase.KEPT]
+    more = [
+        f"{older:,} older {'copy' if older == 1 else 'copies'} there kept aside" if older else "",
+        f"{newer:,} newer {'copy stays' if newer == 1 else 'copies stay'} there" if newer else "",
+    ]
+    return "; ".join(["moved to `history/`", *(each for each in more if each)])
 
 
 def _state_section(state: PlannedState) -> list[str]:

@@ -69,7 +69,9 @@ def _show_confirm(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:
                   disabled=desk.is_busy)  # fmt: skip
         st.button(f"Reset {made.target}", key="reset_fire", icon=":material/delete_forever:", disabled=bool(why_not),
                   on_click=_fire, args=(edges, desk, made))  # fmt: skip
-        st.markdown(why_not or "Everything is compared once more before the first removal.", width="stretch")
+        st.markdown(
+            f":small[{why_not or 'Everything is compared once more before the first removal.'}]", width="stretch"
+        )
 
 
 def _summary(edges: Edges, made: MadePlan) -> str:
@@ -207,9 +209,9 @@ def _show_asking(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:
         refusal = reset_acts.why_not(edges, shell.operator(), made.plan.target.environment)
         st.button("Ask a second admin", key="reset_ask", icon=":material/person_add:",
                   disabled=desk.is_busy or bool(refusal), on_click=_ask, args=(edges, desk, made))  # fmt: skip
-        st.markdown("They see this plan and approve exactly this digest.")
+        st.markdown(":small[They see this plan and approve exactly this digest.]")
         return
-    st.markdown("Send them this address. They see this plan and approve exactly this digest:")
+    st.markdown(":small[Send them this address. They see this plan and approve exactly this digest:]")
     st.code(f"{(st.context.url or '').partition('?')[0]}?approve={made.digest}", language=None, wrap_lines=True)
 
 

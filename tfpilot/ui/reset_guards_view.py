@@ -61,7 +61,7 @@ def show(edges: Edges, desk: ResetDesk, target: str, choices: Choices) -> None:
                 shell.show_error(desk.scope.error, title="The guards could not be looked at")
             return
         show_table(checked)
-        st.markdown("A guard that cannot be checked counts as refused. None can be switched off here.")
+        st.markdown(":small[A guard that cannot be checked counts as refused. None can be switched off here.]")
 
 
 def show_table(checked: ScopeCheck) -> None:

@@ -26,6 +26,7 @@ INTERRUPTED: Final = Look("Interrupted", "orange", "pause_circle")
 PASSED: Final = VERDICTS[Verdict.PASSED]
 REFUSED: Final = VERDICTS[Verdict.REFUSED]
 FREE: Final = Look("Free", "green", "check")
+PUT_BACK: Final = Look("Put back", "green", "check")
 OCCUPIED: Final = Look("Occupied", "orange", "warning")
 OPTIONAL: Final = Look("Optional", "gray", "remove")
 NEEDED: Final = Look("Needed", "orange", "how_to_reg")
@@ -53,6 +54,8 @@ def second(at: datetime) -> str:
 
 
 def took(length: timedelta) -> str:
-    """`0.4 s`, `12 s`, `2 min`."""
+    """`< 0.1 s`, `0.4 s`, `12 s`, `2 min`."""
     seconds = length.total_seconds()
+    if 0 <= seconds < 0.1:
+        return "< 0.1 s"
     return f"{seconds:.1f} s" if 0 <= seconds < 10 else words.lasting(length)

@@ -29,7 +29,9 @@ def show(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
         _show_receipt(seen)
         _show_kept(seen.receipt)
     with right:
-        if seen.receipt.undo_until is not None:
+        if seen.receipt.stage is Stage.UNDONE:
+            reset_undo.show_undone(seen)
+        elif seen.receipt.undo_until is not None:
             reset_undo.show(edges, desk, seen)
         _show_next(seen.receipt)
     with st.expander(f"Steps and journal: {words.counted(len(seen.view.stored.entries), 'record')}",
@@ -43,27 +45,33 @@ def _show_banner(seen: SeenReset) -> None:
     receipt, target = seen.receipt, words.plain(seen.target)
     ended = f" at {second(receipt.ended_at)}" if receipt.ended_at else ""
     released = "" if seen.holds_lock else " Terraform's lock is released."
-    if receipt.stage is Stage.FINISHED:
-        emptied = seen.view.plan.state_mode is StateMode.EMPTY
-        done = f"{_states(receipt)}{' emptied' if emptied else ''}, {_requests(receipt)}, {_entries(receipt)}"
-        text = f"Reset of {target} finished{ended}: {done}.{released}"
-        st.success(text, icon=":material/check_circle:") if not receipt.kept else st.warning(
-            f"{text} {words.counted(len(receipt.kept), 'place was', 'places were')} left as found.",
-            icon=":material/check_circle:",
+    if receipt.stage is Stage.REFUSED:
+        why = " ".join(words.plain(words.sentence(reason)) for reason in seen.refusals)
+        title = f"Reset of {target} was refused{ended}"
+        st.error(f"{why} Nothing was changed.{released}", title=title, icon=":material/block:")
+    elif receipt.stage is Stage.UNDONE:
+        text = f"Reset of {target} was undone{ended}: {words.counted(len(receipt.undone), 'place')} put back.{released}"
+        outcomes = seen.view.progress.outcomes
+        kept = sum(outcomes.get(step.id) is Outcome.LEFT for step in seen.undo_steps)
+        left = f"{words.counted(kept, 'place was', 'places were')} not as the reset left it, and stays so."
+        _tell(text, left=left if kept else "", icon="undo")
+    else:
+        emptied = " emptied" if seen.view.plan.state_mode is StateMode.EMPTY else ""
+        done = f"{_states(receipt)}{emptied}, {_requests(receipt)}, {_entries(receipt)}"
+        left = f"{words.counted(len(receipt.kept), 'place was', 'places were')} left as found."
+        _tell(
+            f"Reset of {target} finished{ended}: {done}.{released}",
+            left=left if receipt.kept else "",
+            icon="check_circle",
         )
-        return
-    if receipt.stage is Stage.UNDONE:
-        text = f"Reset of {target} was undone{ended}: {words.counted(len(receipt.undone), 'place')} put back."
-        left = sum(seen.view.progress.outcomes.get(f"undo:{step.id}") is Outcome.LEFT for step in receipt.done)
-        if left:
-            st.warning(f"{text} {words.counted(left, 'place was', 'places were')} not as the reset left it, and kept."
-                       f"{released}", icon=":material/undo:")  # fmt: skip
-        else:
-            st.success(f"{text}{released}", icon=":material/undo:")
-        return
-    why = " ".join(words.plain(words.sentence(reason)) for reason in seen.refusals)
-    st.error(f"{why} Nothing was changed.{released}", title=f"Reset of {target} was refused{ended}",
-             icon=":material/block:")  # fmt: skip
+
+
+def _tell(text: str, *, left: str, icon: str) -> None:
+    """Green where nothing was left as it was found; else a warning that says how much was."""
+    if left:
+        st.warning(f"{text} {left}", icon=f":material/{icon}:")
+    else:
+        st.success(text, icon=f":material/{icon}:")
 
 
 def _show_receipt(seen: SeenReset) -> None:
@@ -142,7 +150,7 @@ def _entries(receipt: Receipt) -> str:
 def _requests_told(receipt: Receipt) -> str:
     done, total = receipt.count(Action.REMOVE_REQUEST), len(receipt.plan.requests)
     kept = f", {words.number(total - done)} kept" if done < total else ""
-    return f"{words.number(done)} archived{kept}"
+    return f"{words.number(done)} archived{kept}{_taken_back(receipt)}"
 
 
 def _entries_told(receipt: Receipt) -> str:
@@ -150,7 +158,12 @@ def _entries_told(receipt: Receipt) -> str:
         return "left as they are"
     done, total = receipt.count(Action.REMOVE_ENTRY), len(receipt.plan.entries)
     kept = f", {words.number(total - done)} kept" if done < total else ""
-    return f"{words.number(done)} removed{kept}, backup under {words.code(f'{RESETS}{receipt.record.reset_id}/')}"
+    backup = words.code(f"{RESETS}{receipt.record.reset_id}/")
+    return f"{words.number(done)} removed{kept}{_taken_back(receipt)}, backup under {backup}"
+
+
+def _taken_back(receipt: Receipt) -> str:
+    return ", then undone" if receipt.stage is Stage.UNDONE else ""
 
 
 def _show_kept(receipt: Receipt) -> None:

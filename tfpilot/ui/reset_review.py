@@ -135,8 +135,10 @@ def _show_requests(made: MadePlan) -> None:
                 if made.cases[case]
             ]
             tables.show(rows, alt=f"Requests by what stands in history: {words.counted(len(plan.requests), 'request')}")
-            st.markdown("Each is removed from the list only after its copy was read back. One that somebody edits "
-                        "meanwhile stays.")  # fmt: skip
+            st.markdown(
+                ":small[Each is removed from the list only after its copy was read back. One that somebody edits "
+                "meanwhile stays.]"
+            )
         else:
             st.markdown("None is in scope.")
         reset_scope.show_undecided(plan.undecided, key="reset_plan_undecided")
@@ -179,8 +181,8 @@ def _show_downloads(made: MadePlan) -> None:
     with st.container(border=True, gap="small"):
         st.markdown("**Compare again before you go on**")
         st.markdown(
-            "Before anything is removed, everything is read again. If the digest differs, the reset refuses and "
-            "releases its lock."
+            ":small[Before anything is removed, everything is read again. If the digest differs, the reset refuses and "
+            "releases its lock.]"
         )
         with st.container(horizontal=True):
             st.download_button(

@@ -231,7 +231,7 @@ def _show_stop(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
             text = f"{by} asked to stop at {at} UTC. It stops when the present step is through."
         elif refusal:
             text = words.plain(refusal)
-        st.markdown(text, width="stretch")
+        st.markdown(f":small[{text}]", width="stretch")
     _show_silence(edges, seen)
 
 
@@ -276,12 +276,14 @@ def _show_resume(edges: Edges, desk: ResetDesk, seen: SeenReset, *, undoes: bool
         st.markdown("**Resume the undo**" if undoes else "**Resume**")
         if undoes:
             st.markdown(
-                "Takes Terraform's lock, or finds it still ours, and puts back what is left, each place only as the "
-                "reset left it."
+                ":small[Takes Terraform's lock, or finds it still ours, and puts back what is left, each place only as "
+                "the reset left it.]"
             )
         else:
-            st.markdown("Takes Terraform's lock, or finds it still ours, checks every guard again, looks again at the "
-                        "copies, then does what is left.")  # fmt: skip
+            st.markdown(
+                ":small[Takes Terraform's lock, or finds it still ours, checks every guard again, looks again at the "
+                "copies, then does what is left.]"
+            )
         st.button(
             "Resume the undo" if undoes else f"Resume: {words.counted(seen.steps_left, 'step')} left",
             key="reset_resume",

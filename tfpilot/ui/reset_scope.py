@@ -75,7 +75,7 @@ def show_undecided(undecided: tuple[Undecided, ...], *, key: str) -> None:
         ]  # fmt: skip
         tables.show(rows, alt=f"Requests that cannot be decided: {words.counted(len(undecided), 'request')}")
         if len(undecided) > _UNDECIDED_SHOWN:
-            st.markdown(f"The first {_UNDECIDED_SHOWN} are shown; the plan as JSON lists all.")
+            st.markdown(f":small[The first {_UNDECIDED_SHOWN} are shown; the plan as JSON lists all.]")
 
 
 def show_acceptances(checked: ScopeCheck | None) -> None:
@@ -118,7 +118,7 @@ def _show_choice(edges: Edges, desk: ResetDesk, name: str, chosen: Choices) -> N
             on_click=_plan,
             args=(edges, desk),
         )
-        st.markdown(why_not or "Reads everything again. Nothing is changed.", width="stretch")
+        st.markdown(f":small[{why_not or 'Reads everything again. Nothing is changed.'}]", width="stretch")
 
 
 def _show_target(target: ResetTarget, checked: ScopeCheck | None) -> None:

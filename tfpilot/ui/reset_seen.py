@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tfpilot.core.reset_journal import JournalEntry, StopRequest, undone_id
+from tfpilot.core.reset_journal import JournalEntry, StopRequest, steps_of_undo, undone_id
 from tfpilot.core.reset_phases import PhaseLine, holds_lock, phase_lines
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.reset_receipt import Receipt
@@ -47,6 +47,11 @@ class SeenReset:
     @property
     def steps_left(self) -> int:
         return sum(line.total - line.settled for line in self.lines)
+
+    @property
+    def undo_steps(self) -> Sequence[ResetStep]:
+        """The steps of its undo, done or not."""
+        return steps_of_undo(self.view.steps, self.view.progress)
 
     @property
     def refusals(self) -> Sequence[str]:

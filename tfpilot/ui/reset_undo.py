@@ -9,13 +9,13 @@ from typing import Final
 import streamlit as st
 
 from tfpilot.core.reset_confirm import undo_phrase_of
-from tfpilot.core.reset_steps import HISTORY, Store
+from tfpilot.core.reset_steps import HISTORY, Outcome, Place, Store
 from tfpilot.core.run_index import PREFIX as INDEX
 from tfpilot.edges import Edges
 from tfpilot.operations.reset_views import UndoLine, preview_undo
 from tfpilot.ui import reset_acts, reset_address, reset_header, reset_looks, shell, tables, words
 from tfpilot.ui.reset_desk import ResetDesk
-from tfpilot.ui.reset_looks import FREE, OCCUPIED
+from tfpilot.ui.reset_looks import FREE, OCCUPIED, PUT_BACK
 from tfpilot.ui.reset_seen import SeenReset
 
 TYPED: Final = "reset_undo_typed"
@@ -33,8 +33,8 @@ def show(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
             if until is not None:
                 st.markdown(f":small[possible until {reset_looks.day(until)} UTC]", width="content")
         st.markdown(
-            "Puts back the states, requests and entries that were changed, each only where its place is still as this "
-            "reset left it. What somebody else has written since is kept and listed."
+            ":small[Puts back the states, requests and entries that were changed, each only where its place is still as "
+            "this reset left it. What somebody else has written since is kept and listed.]"
         )
         _show_preview(edges, desk, seen)
         if until is not None and edges.clock() > until:
@@ -54,7 +54,7 @@ def _show_preview(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
                            every=_LOOK_OFTEN)  # fmt: skip
     found = reading.value_of(what)
     if found is not None and reading.at is not None:
-        _show_places(found, looked=f"Looked {words.lasting(edges.clock() - reading.at)} ago")
+        _show_places(found, looked=f"Looked at {reset_looks.second(reading.at)} UTC")
     st.button("Preview undo", key="reset_preview_undo", icon=":material/undo:", disabled=reading.is_busy,
               on_click=_preview, args=(edges, desk, seen))  # fmt: skip
 
@@ -84,8 +84,29 @@ def _show_places(found: Sequence[UndoLine], *, looked: str) -> None:
                     "them as they are.")  # fmt: skip
 
 
+def show_undone(seen: SeenReset) -> None:
+    """The card of an undo that is over: what is back in its place, and what is not."""
+    outcomes = seen.view.progress.outcomes
+    rows = []
+    with st.container(border=True, gap="small"):
+        st.markdown("**Undone**")
+        for kind in _KINDS:
+            steps = [step for step in seen.undo_steps if _kind(step.place) == kind]
+            if steps:
+                back = sum(outcomes.get(step.id) is Outcome.DONE for step in steps)
+                look = PUT_BACK if back == len(steps) else OCCUPIED
+                rows.append({"Place": look.badge, "What": f"{words.number(back)} of {words.counted(len(steps), kind)}"})
+        if not rows:
+            st.markdown(":small[Nothing had been changed, so nothing had to be put back.]")
+            return
+        tables.show(rows, alt=f"What was put back: {words.counted(len(rows), 'kind')}")
+
+
 def _kind_of(line: UndoLine) -> str:
-    place = line.step.place
+    return _kind(line.step.place)
+
+
+def _kind(place: Place) -> str:
     if place.store is Store.LOCK_TABLE:
         return "digest item"
     if place.store is Store.STATE_BUCKET:
@@ -106,7 +127,8 @@ def _show_act(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Undo this reset", key="reset_undo_fire", icon=":material/undo:",
                   disabled=bool(why_not) or desk.is_busy, on_click=_undo, args=(edges, desk, seen))  # fmt: skip
-        st.markdown(why_not or "Takes Terraform's lock first, and looks at every place once more.", width="stretch")
+        text = why_not or "Takes Terraform's lock first, and looks at every place once more."
+        st.markdown(f":small[{text}]", width="stretch")
 
 
 def _what(seen: SeenReset) -> tuple[str, int]:

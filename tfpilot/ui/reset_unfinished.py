@@ -62,7 +62,7 @@ def _show_ways(edges: Edges, desk: ResetDesk, view: ResetView) -> None:
         text = "Resume puts back what is left." if undoes else (
             "Resume checks the guards again and does what is left. Undo puts back what was changed."
         )  # fmt: skip
-        st.markdown(words.plain(refusal) if refusal else text, width="stretch")
+        st.markdown(f":small[{words.plain(refusal) if refusal else text}]", width="stretch")
 
 
 def _see(reset_id: str) -> None:
