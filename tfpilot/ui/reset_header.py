@@ -49,8 +49,8 @@ def show(edges: Edges, desk: ResetDesk, current: Step) -> None:
     """The title, what a reset is, and where in the wizard this is."""
     st.title("Dev reset", anchor=False)
     st.markdown(
-        ":small[Removes the Terraform state, the requests and, if chosen, the run-index entries of one dev environment. "
-        f"It destroys no cloud resource. Nothing changes before step 4; everything can be undone for "
+        ":small[Removes the Terraform state, the requests and, if chosen, the run-index entries of one dev "
+        f"environment. It destroys no cloud resource. Nothing changes before step 4; everything can be undone for "
         f"{words.counted(edges.resets.undo_days, 'day')}.]"
     )
     st.markdown(_BETWEEN.join(_named(step, current) for step in Step))

@@ -33,8 +33,8 @@ def show(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
             if until is not None:
                 st.markdown(f":small[possible until {reset_looks.day(until)} UTC]", width="content")
         st.markdown(
-            ":small[Puts back the states, requests and entries that were changed, each only where its place is still as "
-            "this reset left it. What somebody else has written since is kept and listed.]"
+            ":small[Puts back the states, requests and entries that were changed, each only where its place is still "
+            "as this reset left it. What somebody else has written since is kept and listed.]"
         )
         _show_preview(edges, desk, seen)
         if until is not None and edges.clock() > until:
