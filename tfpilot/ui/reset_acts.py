@@ -91,7 +91,6 @@ def begin_ask(edges: Edges, desk: ResetDesk, operator: Operator, *, made: MadePl
         _LOG.info("reset approval asked", target=made.target, digest=made.digest, operator=operator.login)
         return asked
 
-    desk.approval.forget()
     desk.begin(Verb.ASK, (made.digest, operator), work)
 
 
@@ -103,12 +102,11 @@ def begin_approve(edges: Edges, desk: ResetDesk, operator: Operator, *, digest: 
         _LOG.info("reset approved", digest=digest, operator=operator.login)
         return approval
 
-    desk.approval.forget()
     desk.begin(Verb.APPROVE, (digest, choices, operator), work)
 
 
 def _begin(edges: Edges, desk: ResetDesk, deed: Deed, work: Callable[[Deed], Ended]) -> None:
     if desk.is_busy:
         return
-    desk.outcome = None
+    desk.outcome = desk.failed = None
     desk.deed = deeds_of(edges).begin(edges, deed, work)

@@ -16,7 +16,7 @@ from tfpilot.operations.reset import Confirmation
 from tfpilot.operations.reset_approval import find_approval
 from tfpilot.operations.reset_views import compare_plan
 from tfpilot.ui import reset_acts, reset_address, reset_guards_view, reset_header, reset_looks, shell, tables, words
-from tfpilot.ui.reset_deeds import DeedVerb
+from tfpilot.ui.reset_deeds import Deed, DeedVerb
 from tfpilot.ui.reset_desk import GUARDS_EVERY, ResetDesk, Step
 from tfpilot.ui.reset_looks import short
 from tfpilot.ui.reset_made import MadePlan
@@ -56,8 +56,8 @@ def _show_confirm(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:
     st.markdown("**Confirm**")
     st.error(_summary(edges, made), icon=":material/cancel:")
     _show_failure(desk)
-    if desk.deed is not None and not desk.deed.is_over:
-        _show_beginning(desk)
+    if desk.deed is not None:
+        _show_beginning(desk, desk.deed)
     for each in Acknowledgement:
         st.checkbox(words.plain(sentence_of(made.plan, each)), key=_ACKNOWLEDGED[each], persist_state="session",
                     on_change=reset_address.touched)  # fmt: skip
@@ -95,8 +95,8 @@ def _summary(edges: Edges, made: MadePlan) -> str:
 
 def _show_failure(desk: ResetDesk) -> None:
     """Why the last try did not begin; nothing was changed then."""
-    deed = desk.deed
-    if deed is None or not deed.is_over or deed.reset_id:
+    deed = desk.failed
+    if deed is None:
         return
     if isinstance(deed.error, TfPilotError):
         shell.show_error(deed.error, title="Nothing was changed")
@@ -105,14 +105,16 @@ def _show_failure(desk: ResetDesk) -> None:
                  icon=":material/error:")  # fmt: skip
 
 
-def _show_beginning(desk: ResetDesk) -> None:
-    def draw() -> None:
+def _show_beginning(desk: ResetDesk, deed: Deed) -> None:
+    """That the reset is about to begin. Asks for a new page once it has, or was refused."""
+
+    @st.fragment(run_every=_LOOK_OFTEN)
+    def tick() -> None:
+        if deed.reset_id or desk.has_news:
+            st.rerun()
         st.progress(0.0, text="Looking at every guard once more before the reset begins.")
 
-    deed = desk.deed
-    reset_header.watch(
-        desk, lambda: (deed.reset_id, deed.is_over) if deed is not None else None, draw, every=_LOOK_OFTEN
-    )
+    tick()
 
 
 def _why_not(edges: Edges, desk: ResetDesk, made: MadePlan) -> Iterator[str]:
@@ -222,7 +224,7 @@ def _ask(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:
 
 def _back(desk: ResetDesk) -> None:
     reset_address.touched()
-    desk.step, desk.deed = Step.REVIEW, None
+    desk.step, desk.failed = Step.REVIEW, None
 
 
 def _fire(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:

@@ -67,12 +67,13 @@ class ResetDesk:
     """The state of the page in one tab.
 
     `step` counts while no stored reset is shown. `made` is the plan under review, `deed` what this tab began and waits
-    for, `outcome` what the last errand came to, until the next click.
+    for, `failed` what ended before its first step, `outcome` what the last errand came to, until the next click.
     """
 
     step: Step = Step.SCOPE
     made: MadePlan | None = None
     deed: Deed | None = None
+    failed: Deed | None = None
     errand: Errand | None = None
     outcome: Outcome | None = None
     scope: Reading[ScopeCheck] = field(default_factory=lambda: Reading("reset guards"))
@@ -89,7 +90,7 @@ class ResetDesk:
     @property
     def is_busy(self) -> bool:
         """Whether something that a person asked for is under way."""
-        return self.errand is not None or (self.deed is not None and not self.deed.is_over)
+        return self.errand is not None or self.deed is not None
 
     @property
     def readings(self) -> Sequence[Reading[Any]]:
@@ -107,6 +108,7 @@ class ResetDesk:
     def has_news(self) -> bool:
         """Whether something has ended that `collect` did not see yet."""
         ended = self.errand is not None and self.errand.work.done()
+        ended = ended or (self.deed is not None and self.deed.is_over)
         return ended or any(reading.has_news for reading in self.readings)
 
     def begin(self, verb: Verb, key: Hashable, work: Callable[[], Any]) -> None:
@@ -139,7 +141,7 @@ class ResetDesk:
 
     def discard_plan(self) -> None:
         """The wizard begins anew; what was chosen stays."""
-        self.step, self.made, self.outcome = Step.SCOPE, None, None
+        self.step, self.made, self.outcome, self.failed = Step.SCOPE, None, None, None
 
 
 GUARDS_EVERY: Final = timedelta(seconds=15)

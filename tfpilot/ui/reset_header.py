@@ -34,7 +34,11 @@ def settle(desk: ResetDesk, ended: Outcome | None) -> None:
     if ended is not None and ended.error is None:
         _take_in(desk, ended)
     deed = desk.deed
-    if deed is None or not deed.reset_id:
+    if deed is None:
+        return
+    if not deed.reset_id:
+        if deed.is_over:
+            desk.deed, desk.failed = None, deed
         return
     if reset_address.reset_id() != deed.reset_id:
         reset_address.show_reset(deed.reset_id)
@@ -96,8 +100,10 @@ def _take_in(desk: ResetDesk, ended: Outcome) -> None:
         desk.compared.forget()
         reset_confirm_view.forget_what_was_given()
     elif ended.verb is Verb.ASK:
+        desk.approval.forget()
         st.toast("Asked. Send the address to a second admin.", icon=":material/how_to_reg:")
     elif ended.verb is Verb.APPROVE:
+        desk.approval.forget()
         st.toast("Approved: exactly this digest.", icon=":material/how_to_reg:")
     elif ended.verb is Verb.STOP:
         desk.seen.forget()

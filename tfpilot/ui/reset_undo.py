@@ -41,7 +41,7 @@ def show(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
             st.markdown("The time for an undo is over. The receipt names every backup.")
         else:
             _show_act(edges, desk, seen)
-        st.code(seen.receipt.undo_command, language=None)
+        st.code(seen.receipt.undo_command, language=None, wrap_lines=True)
 
 
 def _show_preview(edges: Edges, desk: ResetDesk, seen: SeenReset) -> None:
