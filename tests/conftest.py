@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 
 from tests.fakes import InMemory
+from tfpilot.adapters.github_transport import CappedRetry
 from tfpilot.adapters.lock_table import LockTable
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.errors import ConfigError
 from tfpilot.sandbox.lock_table import LocalDynamoDB, require_ministack
 from tfpilot.sandbox.storage import LocalS3, find_weed
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+BUCKETS_AHEAD: Final = 8
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prompt_servers() -> Iterator[None]:
+    """uvicorn looks ten times a second whether it is to end, and then waits as long again: for most tests with a server
+    of their own, longer than the test."""
+
+    def sleep(seconds: float) -> Coroutine[Any, Any, None]:
+        return asyncio.sleep(min(seconds, 0.01))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+        yield
+
+
+@pytest.fixture
+def hasty_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What GitHub is asked again, it is asked again at once; a wait that it names is still waited."""
+    monkeypatch.setattr(CappedRetry, "get_backoff_time", lambda _retry: 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +75,35 @@ def s3_client(s3_server: LocalS3) -> Bucket:
     return Bucket(s3_server.settings("none"))
 
 
+@pytest.fixture(scope="session")
+def new_bucket(s3_client: Bucket) -> Iterator[Callable[[], str]]:
+    """Names a new, empty bucket on each call. They are made ahead, since the server makes the first write into one wait
+    for longer than most tests last."""
+    client = s3_client.client
+
+    def make() -> str:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        client.create_bucket(Bucket=name)
+        client.put_object(Bucket=name, Key="first", Body=b"x")
+        client.delete_object(Bucket=name, Key="first")
+        return name
+
+    with ThreadPoolExecutor(BUCKETS_AHEAD) as pool:
+        ahead = deque(pool.submit(make) for _ in range(BUCKETS_AHEAD))
+
+        def take() -> str:
+            ahead.append(pool.submit(make))
+            return ahead.popleft().result()
+
+        yield take
+
+
 @pytest.fixture
-def bucket_settings(s3_server: LocalS3, s3_client: Bucket) -> Iterator[BucketSettings]:
+def bucket_settings(s3_server: LocalS3, s3_client: Bucket, new_bucket: Callable[[], str]) -> Iterator[BucketSettings]:
     """A new, empty bucket on the real server. It goes with the test: the server has room for some 70 at a time."""
-    settings = s3_server.create_bucket(f"test-{uuid.uuid4().hex[:12]}")
+    settings = s3_server.settings(new_bucket())
     yield settings
-    _remove(s3_client.client, settings.name)
+    s3_client.client.delete_bucket(Bucket=settings.name)  # this server takes along what is in it
 
 
 @pytest.fixture
@@ -68,7 +114,7 @@ def state_bucket(s3_server: LocalS3, s3_client: Bucket) -> Iterator[Bucket]:
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     client.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "tfpilot:environment", "Value": "dev"}]})
     yield s3_client.sibling(name)
-    _remove(client, name)
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
@@ -77,13 +123,6 @@ def lock_table(lock_server: LocalDynamoDB) -> LockTable:
     name = f"locks-{uuid.uuid4().hex[:12]}"
     lock_server.create_table(name)
     return LockTable(lock_server.connect(), name)
-
-
-def _remove(client: S3Client, bucket: str) -> None:
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-            client.delete_object(Bucket=bucket, Key=entry["Key"], VersionId=entry["VersionId"])
-    client.delete_bucket(Bucket=bucket)
 
 
 @pytest.fixture

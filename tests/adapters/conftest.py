@@ -32,10 +32,15 @@ class Store:
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.server)])
 def store(request: pytest.FixtureRequest, clock: Clock) -> Store:
     """Each test with this runs twice: in memory and on the real server."""
-    if request.param == "memory":
-        memory = MemoryBucket(clock)
-        return Store(memory, MemoryBulk(memory), memory.write, memory.delete)
-    return real_store(request.getfixturevalue("bucket"))
+    return store_of(request, clock)
+
+
+def store_of(request: pytest.FixtureRequest, clock: Clock) -> Store:
+    """The store that a fixture's parameter names: a new bucket on the real server, else one in memory."""
+    if request.param == "real":
+        return real_store(request.getfixturevalue("bucket"))
+    memory = MemoryBucket(clock)
+    return Store(memory, MemoryBulk(memory), memory.write, memory.delete)
 
 
 def real_store(bucket: Bucket) -> Store:
@@ -59,11 +64,7 @@ class View:
 @pytest.fixture(params=["memory", "cached", pytest.param("real", marks=pytest.mark.server)])
 def view(request: pytest.FixtureRequest, clock: Clock) -> Iterator[View]:
     """Each test with this runs on the fake, on the cache over a bucket in memory, and on the real server."""
-    if request.param == "real":
-        store = real_store(request.getfixturevalue("bucket"))
-    else:
-        memory = MemoryBucket(clock)
-        store = Store(memory, MemoryBulk(memory), memory.write, memory.delete)
+    store = store_of(request, clock)
     if request.param == "memory":
         yield View(store, MemorySnapshots(store.bucket, clock=clock))
         return

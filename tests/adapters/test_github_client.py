@@ -88,6 +88,7 @@ def test_a_read_names_the_api_version_and_signs_in():
         (429, {"content-type": "text/html"}, b"<html>busy</html>"),
     ],
 )
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_rate_limit_is_known_in_all_its_forms_and_never_waited_out(answer):
     with scripted(lambda _heard: answer) as server, pytest.raises(RateLimitedError) as caught:
         get(server.url)
@@ -109,6 +110,7 @@ def test_the_wait_is_what_github_named_else_a_minute_and_never_absurd(answer, wa
     assert refusal_of(answer).retry_after == wait
 
 
+@pytest.mark.usefixtures("hasty_retries")
 def test_the_end_of_a_quota_is_counted_by_github_s_own_clock():
     headers = {"date": formatdate(1_000_000_000, usegmt=True), "x-ratelimit-remaining": "0"}
     answer = (403, {**headers, "x-ratelimit-reset": "1000000600"}, b'{"message": "API rate limit exceeded"}')
@@ -167,6 +169,7 @@ def test_a_refusal_names_the_permission_that_github_would_accept():
     assert error.message == "GitHub does not let the token read the thing (403; it needs actions=read)"
 
 
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_server_that_is_not_there_is_unreachable():
     with scripted(lambda _heard: OK) as server:
         url = server.url

@@ -414,6 +414,7 @@ def test_a_fact_that_fails_is_named_and_the_others_count(world, portal, fault, o
     assert outcomes(ask(portal, asked)) == ALL_OK | {"pull": outcome}
 
 
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_server_that_fails_or_hangs_up_is_unreachable_and_every_retry_is_counted(world, portal):
     asked = request_on(world)
     plan, *_ = asked.runs

@@ -135,6 +135,7 @@ def test_a_server_that_sends_every_post_elsewhere_has_refused_it():
     assert (answer.outcome, len(server.heard)) == (DispatchOutcome.REFUSED, 3)
 
 
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_server_that_cannot_be_reached_is_unknown():
     with scripted(lambda _heard: (200, {}, b"{}")) as server:
         url = server.url
@@ -188,6 +189,7 @@ def test_a_list_that_goes_on_for_ever_says_that_it_does_not_reach_back(world, wo
 
 
 @pytest.mark.parametrize("status", [404, 502])
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_list_that_github_does_not_give_is_an_error_and_no_empty_list(world, workflows, status):
     world.faults.add(Fault(FaultKind.STATUS, path="*/runs", status=status))
     with pytest.raises(GitHubError):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.adapters.conftest import Store, real_store, seed
+from tests.adapters.conftest import Store, seed, store_of
 from tests.adapters.faulty_s3 import FaultyS3
 from tests.builders import NOW, request
 from tests.fakes import OUTAGE, Clock, MemoryBucket, MemoryBulk, MemoryIndexListings
@@ -55,11 +55,7 @@ def content_of(request_id: str, run_id: int, kind: WorkflowKind = PLAN) -> bytes
 @pytest.fixture(params=["memory", "cached", pytest.param("real", marks=pytest.mark.server)])
 def shelf(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Shelf]:
     """Each test with this runs on the fake, on the cache over a bucket in memory, and on the real server."""
-    if request.param == "real":
-        store = real_store(request.getfixturevalue("bucket"))
-    else:
-        memory = MemoryBucket(clock)
-        store = Store(memory, MemoryBulk(memory), memory.write, memory.delete)
+    store = store_of(request, clock)
     if request.param == "memory":
         yield Shelf(store, MemoryIndexListings(store.bucket, clock=clock))
         return

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import RunningPortal, settle
+from tests.doors.door_setup import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -19,14 +18,6 @@ ALSO_APPLIED = "req_staging_s3_j7bn4f"
 OPEN = "req_dev_iam_d8sv4q"
 RUN_MS = 60_000
 TYPE_ID = "Type the id of the request to confirm"
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Waits for what happens elsewhere, without the page."""
-    deadline = time.monotonic() + RUN_MS / 1000
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.2)
 
 
 def confirm_destroy(page: Page, request_id: str) -> None:
@@ -54,8 +45,8 @@ def test_an_applied_request_is_destroyed_and_cleaned_up_once(page: Page, portal:
     assert owner_of(portal, "destroy", run["id"]) == APPLIED
 
     expect(page.get_by_text("Destroyed, because")).to_be_visible(timeout=RUN_MS)
-    wait_until(lambda: len(portal.runs(before, "cleanup.yml")) > cleanups)
-    wait_until(lambda: cleanup_conclusion(portal) == "success")
+    wait_until(lambda: len(portal.runs(before, "cleanup.yml")) > cleanups, seconds=RUN_MS / 1000)
+    wait_until(lambda: cleanup_conclusion(portal) == "success", seconds=RUN_MS / 1000)
     page.get_by_role("tab", name="Related").click()
     expect(page.get_by_role("cell", name="started").first).to_be_visible()
 

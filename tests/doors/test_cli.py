@@ -360,6 +360,7 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(stuck: Reality, tfpilot
         (("GITHUB_API_URL", "http://127.0.0.1:9"), "GitHub answers", "could not be reached"),
     ],
 )
+@pytest.mark.usefixtures("hasty_retries")
 def test_the_doctor_says_what_does_not_hold_and_what_to_do(
     setting: tuple[str, str], failing: str, said: str, stuck: Reality, *, tfpilot: Tfpilot, monkeypatch
 ):

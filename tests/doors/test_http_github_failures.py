@@ -105,6 +105,7 @@ def test_a_repair_that_learns_nothing_fails_by_every_door_names_each_fact_and_to
     ],
     ids=["primary", "secondary 403", "secondary 429"],
 )
+@pytest.mark.usefixtures("hasty_retries")
 def test_a_rate_limit_is_told_remembered_for_everybody_and_over_when_github_says(
     fault: Fault, door: Door, stuck: Reality, tfpilot: Tfpilot
 ):
@@ -154,6 +155,7 @@ def test_github_that_does_not_answer_in_time_is_told_as_such(
     [Fault(FaultKind.DISCONNECT, path=REPO_CALLS), Fault(FaultKind.STATUS, path=REPO_CALLS, status=502)],
     ids=["disconnect", "502"],
 )
+@pytest.mark.usefixtures("hasty_retries")
 def test_github_that_breaks_off_or_is_broken_is_unreachable(fault: Fault, door: Door, stuck: Reality):
     before = stuck.content()
     stuck.world.faults.add(fault)
@@ -161,6 +163,7 @@ def test_github_that_breaks_off_or_is_broken_is_unreachable(fault: Fault, door: 
     assert stuck.content() == before
 
 
+@pytest.mark.usefixtures("hasty_retries")
 def test_github_that_refuses_connections_is_told_by_http_and_command(
     door: Door, reality: Reality, tfpilot: Tfpilot, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,26 +9,24 @@ from typing import Any
 import pytest
 
 from tests.builders import NOW, REQUEST_ID, ago, request, run, with_run
-from tests.dispatch_setup import (
-    ADMIN,
-    APPROVER,
-    DEVELOPER,
-    SYSTEM,
-    applied,
-    destroyed,
-    destroying,
-    merged,
-    planned,
-    refused,
-    seen,
-    told,
-    unknown,
-)
+from tests.dispatch_setup import ADMIN, applied, destroyed, destroying, merged, planned, refused, seen, told, unknown
 from tests.fakes import OUTAGE, InMemory, MemorySnapshots
+from tests.operations.dispatching import (
+    Broken,
+    at_write,
+    content,
+    destroy,
+    events,
+    records,
+    states,
+    status,
+    stored_without_version,
+    web_app_stores,
+)
 from tfpilot.adapters.keys import active_key, dispatches_prefix
-from tfpilot.core.dispatch import DispatchAnswer, DispatchEnd, DispatchOrder, DispatchOutcome, DispatchResult
-from tfpilot.core.document import format_time, render_document
-from tfpilot.core.lifecycle import derive_status, is_destroy_stale
+from tfpilot.core.dispatch import DispatchAnswer, DispatchEnd, DispatchOrder, DispatchOutcome
+from tfpilot.core.document import format_time
+from tfpilot.core.lifecycle import is_destroy_stale
 from tfpilot.core.model import (
     DispatchState,
     FactOutcome,
@@ -42,65 +39,11 @@ from tfpilot.core.model import (
     WorkflowKind,
 )
 from tfpilot.core.request import parse_request
-from tfpilot.edges import Rights
-from tfpilot.errors import (
-    ArchivedError,
-    ConflictError,
-    GitHubError,
-    MalformedIdError,
-    MissingRightError,
-    NotFoundError,
-    RefusedError,
-    StorageError,
-)
-from tfpilot.operations.dispatch import clean_up_after_destroy, dispatch
+from tfpilot.errors import ArchivedError, GitHubError, MalformedIdError, NotFoundError, RefusedError
+from tfpilot.operations.dispatch import dispatch
 from tfpilot.operations.open_dispatches import look_for_run
 
 DESTROY, CLEANUP = WorkflowKind.DESTROY, WorkflowKind.CLEANUP
-INDEX = "webhooks/github/run-index/"
-
-
-def destroy(memory: InMemory, operator: Operator = ADMIN, request_id: str = REQUEST_ID) -> DispatchResult:
-    return dispatch(memory.edges, request_id, DESTROY, operator=operator)
-
-
-def records(memory: InMemory, request_id: str = REQUEST_ID):
-    return [each.record for each in memory.edges.dispatches.list(request_id)]
-
-
-def states(memory: InMemory) -> list[DispatchState]:
-    return [each.state for each in records(memory)]
-
-
-def events(memory: InMemory) -> list[str]:
-    return [each.event for each in reversed(memory.edges.events.list(REQUEST_ID, limit=20))]
-
-
-def status(memory: InMemory) -> LifecycleStatus:
-    return derive_status(parse_request(memory.stored(REQUEST_ID)), memory.clock())
-
-
-def content(memory: InMemory) -> dict[str, Any]:
-    """The document without what every write moves."""
-    return {name: value for name, value in memory.stored(REQUEST_ID).items() if name not in {"version", "updatedAt"}}
-
-
-def stored_without_version(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in {"version", "updatedAt"}}
-
-
-def at_write(memory: InMemory, number: int, happens: Callable[[], object]) -> None:
-    """`happens` right before that conditional write, the first being number 1."""
-
-    def arm(left: int) -> None:
-        memory.bucket.interfere = happens if left == 1 else (lambda: arm(left - 1))
-
-    arm(number)
-
-
-def web_app_stores(memory: InMemory, document: dict[str, Any]) -> None:
-    """Over whatever is there, as the web app does with what it read before."""
-    memory.bucket.write(active_key(document["id"]), render_document(document))
 
 
 # One POST
@@ -311,134 +254,10 @@ def test_a_destroy_that_began_after_github_was_asked_is_seen(memory):
     memory.store(destroyed(conclusion="failure"))
     memory.github.answers[REQUEST_ID] = told(DESTROY, run_id=6, attempt=1, status="completed", conclusion="failure")
     other = with_run(memory.stored(REQUEST_ID), "destroy", **run(7, conclusion="failure", createdAt=ago(minutes=1)))
-    lock = lambda: memory.stored(REQUEST_ID)["lock"]  # noqa: E731
-    at_write(memory, 2, lambda: web_app_stores(memory, {**other, "lock": lock()}))
+    at_write(memory, 2, lambda: web_app_stores(memory, {**other, "lock": memory.stored(REQUEST_ID)["lock"]}))
     with pytest.raises(RefusedError, match="so it may still run"):
         destroy(memory)
     assert memory.workflows.orders == []
-
-
-# The lock
-
-
-def test_a_lock_that_somebody_holds_is_respected(memory):
-    lock = {"holder": "web-app", "operation": "apply", "acquiredAt": ago(minutes=1), "expiresAt": ago(minutes=-1)}
-    memory.store(applied(lock=lock))
-    with pytest.raises(RefusedError, match=f"{REQUEST_ID} is locked by web-app for apply until {ago(minutes=-1)}"):
-        destroy(memory)
-    assert memory.stored(REQUEST_ID)["lock"] == lock
-    assert (memory.workflows.orders, memory.bucket.writes) == ([], [])
-
-
-def test_an_expired_lock_is_taken_over(memory):
-    memory.store(applied(lock={"holder": "web-app", "operation": "apply", "expiresAt": ago(seconds=1)}))
-    assert destroy(memory).end is DispatchEnd.STARTED
-    assert "lock" not in memory.stored(REQUEST_ID)
-
-
-def test_a_lock_that_was_taken_over_meanwhile_sends_nothing_and_stays_with_the_other(memory):
-    memory.store(applied())
-    other = {"holder": "other", "operation": "x", "acquiredAt": ago(), "expiresAt": ago(minutes=-2)}
-    at_write(memory, 3, lambda: web_app_stores(memory, {**memory.stored(REQUEST_ID), "lock": other}))
-    with pytest.raises(RefusedError, match="was taken over meanwhile"):
-        destroy(memory)
-    assert memory.workflows.orders == []
-    assert memory.stored(REQUEST_ID)["lock"] == other
-    assert states(memory) == [DispatchState.REFUSED]
-
-
-@pytest.mark.parametrize(("seconds", "sent"), [(59, 1), (60, 1), (60.001, 0), (300, 0)])
-def test_with_less_than_a_minute_of_the_lock_left_nothing_is_sent(memory, seconds, sent):
-    memory.store(applied())
-    at_write(memory, 3, lambda: memory.clock.advance(seconds=seconds))
-    if sent:
-        destroy(memory)
-    else:
-        with pytest.raises(RefusedError, match="storing the intent took too long, so nothing was sent"):
-            destroy(memory)
-        assert status(memory) is LifecycleStatus.APPLIED
-    assert len(memory.workflows.orders) == sent
-    assert "lock" not in memory.stored(REQUEST_ID)
-
-
-def test_a_lock_that_cannot_be_given_back_is_told_and_the_dispatch_stands(memory):
-    memory.store(applied())
-
-    def breaks(order: DispatchOrder) -> DispatchAnswer:
-        answer = memory.workflows.start(order)
-        at_write(memory, 4, lambda: setattr(memory.bucket, "outage", OUTAGE))  # claim, record and run are stored
-        return answer
-
-    memory.workflows.answer = breaks
-    result = destroy(memory)
-    memory.bucket.outage = None
-    assert (result.end, result.run_id) == (DispatchEnd.STARTED, 9001)
-    assert any("The lock was not given back" in notice for notice in result.notices)
-    memory.clock.advance(minutes=2, seconds=1)
-    with pytest.raises(RefusedError, match="a destroy run is not over"):
-        destroy(memory)
-
-
-@pytest.mark.parametrize("is_written", [True, False])
-def test_storage_that_fails_before_the_post_sends_nothing_and_leaves_nothing_of_the_intent(memory, is_written):
-    """The record of it stayed open: a repair then took the intent for overwritten, put it into the document, and the
-    request was shown as being applied or destroyed though nothing had been sent."""
-    memory.store({**applied(conclusion="failure"), "applyRun": run(5, conclusion="failure")})
-    before = content(memory)
-    edges = memory.edges
-    put = edges.documents.put
-
-    def lost(request_id: str, document: Any, *, if_match: str) -> str:
-        is_intent = parse_request(document).runs[WorkflowKind.APPLY].run_id is None
-        etag = put(request_id, document, if_match=if_match) if is_written or not is_intent else ""
-        if is_intent:
-            raise StorageError("Storage did not answer in time")
-        return etag
-
-    edges.documents.put = lost  # type: ignore[method-assign]
-    with pytest.raises(StorageError):
-        dispatch(edges, REQUEST_ID, WorkflowKind.APPLY, operator=ADMIN)
-    assert content(memory) == before
-    assert states(memory) == [DispatchState.REFUSED]
-    assert dispatch(memory.edges, REQUEST_ID, WorkflowKind.APPLY, operator=ADMIN).end is DispatchEnd.STARTED
-    assert len(memory.workflows.orders) == 1
-
-
-def test_where_storage_does_not_let_an_intent_be_taken_back_it_is_looked_for_and_nothing_is_sent(memory):
-    memory.store(applied())
-    edges = memory.edges
-    put = edges.documents.put
-
-    def stored_and_gone(request_id: str, document: Any, *, if_match: str) -> str:
-        etag = put(request_id, document, if_match=if_match)
-        if "destroyTriggeredAt" in document["github"]:
-            memory.bucket.outage = OUTAGE
-            raise OUTAGE
-        return etag
-
-    edges.documents.put = stored_and_gone  # type: ignore[method-assign]
-    with pytest.raises(StorageError):
-        dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
-    memory.bucket.outage = None
-    assert destroy(memory).end is DispatchEnd.UNKNOWN
-    assert memory.workflows.orders == []
-
-
-def test_a_lock_whose_answer_was_lost_is_given_back(memory):
-    memory.store(applied())
-    edges = memory.edges
-    put = edges.documents.put
-
-    def taken_and_lost(request_id: str, document: Any, *, if_match: str) -> str:
-        etag = put(request_id, document, if_match=if_match)
-        if document.get("lock"):
-            raise StorageError("Storage did not answer in time")
-        return etag
-
-    edges.documents.put = taken_and_lost  # type: ignore[method-assign]
-    with pytest.raises(StorageError):
-        dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
-    assert "lock" not in memory.stored(REQUEST_ID)
 
 
 # Unknown
@@ -577,298 +396,6 @@ def test_a_run_without_an_index_entry_that_only_our_record_knows_is_taken_by_nob
     memory.workflows.answer = unknown
     assert destroy(memory).end is DispatchEnd.UNKNOWN
     assert memory.edges.run_index.find(DESTROY, 9001) is None
-
-
-class Broken:
-    """An index that cannot be reached."""
-
-    def find(self, *_args: Any) -> None:
-        raise StorageError("The index is away")
-
-    claim = find
-
-
-# Others who write in between
-
-
-STEPS = range(1, 9)
-
-
-@pytest.mark.parametrize("answer", ["started", "unknown", "refused"])
-@pytest.mark.parametrize("step", STEPS)
-def test_what_the_web_app_overwrites_at_any_step_starts_nothing_twice(memory, step, answer):
-    before = applied(labels={"team": "core"})
-    memory.store(before)
-    memory.workflows.answer = {"started": memory.workflows.start, "unknown": unknown, "refused": refused}[answer]
-    overwrote: list[None] = []
-
-    def web_app() -> None:
-        web_app_stores(memory, {**before, "labels": {"team": "web"}})
-        overwrote.append(None)
-
-    at_write(memory, step, web_app)
-    outcome = ends(lambda: destroy(memory))
-    sent = len(memory.workflows.orders)
-    memory.bucket.interfere = None
-    memory.clock.advance(minutes=3)
-    memory.workflows.answer = memory.workflows.start
-    for _ in range(3):
-        ends(lambda: destroy(memory))
-    assert len(memory.workflows.orders) <= 1 + (answer == "refused" or sent == 0), outcome
-    assert memory.stored(REQUEST_ID)["labels"] == {"team": "web" if overwrote else "core"}
-
-
-@pytest.mark.parametrize("second", ["started", "unknown"])
-@pytest.mark.parametrize("first", ["started", "unknown"])
-@pytest.mark.parametrize("restores", [True, False])
-@pytest.mark.parametrize("step", STEPS)
-def test_a_second_operator_at_any_step_never_makes_a_second_post(memory, step, restores, first, second):
-    before = applied()
-    memory.store(before)
-    answers = {"started": memory.workflows.start, "unknown": unknown}
-    memory.workflows.answer = answers[first]
-
-    def other() -> None:
-        memory.workflows.answer = answers[second]
-        if restores:
-            web_app_stores(memory, before)
-        ends(lambda: destroy(memory, operator=Operator("another-admin", Role.ADMIN)))
-        memory.workflows.answer = answers[first]
-
-    at_write(memory, step, other)
-    ends(lambda: destroy(memory))
-    assert len(memory.workflows.orders) <= 1  # where each saw the other, neither sent anything
-    memory.bucket.interfere = None
-    ends(lambda: destroy(memory))
-    assert len(memory.workflows.orders) == 1
-
-
-def test_an_operator_whose_lock_was_overwritten_and_put_back_sees_what_another_sent_meanwhile(memory):
-    """The web app took the lock out of the document and later wrote what it had read before, byte by byte: the version
-    is the same again, and only our records know of the dispatch between."""
-    memory.store(applied())
-
-    def another_dispatches() -> None:
-        locked = memory.bucket.contents()[active_key(REQUEST_ID)]
-        memory.store(applied())
-        assert destroy(memory).end is DispatchEnd.STARTED
-        memory.bucket.write(active_key(REQUEST_ID), locked)
-
-    at_write(memory, 2, another_dispatches)
-    with pytest.raises(RefusedError, match="has overwritten a dispatch"):
-        destroy(memory)
-    assert len(memory.workflows.orders) == 1
-    assert sorted(states(memory)) == [DispatchState.REFUSED, DispatchState.STARTED]
-
-
-@pytest.mark.parametrize("restores", [True, False])
-def test_a_second_operator_while_github_answers_never_makes_a_second_post(memory, restores):
-    before = applied()
-    memory.store(before)
-
-    def answer(order: DispatchOrder) -> DispatchAnswer:
-        memory.workflows.answer = memory.workflows.start
-        if restores:
-            web_app_stores(memory, before)
-        ends(lambda: destroy(memory, operator=Operator("another-admin", Role.ADMIN)))
-        return memory.workflows.start(order)
-
-    memory.workflows.answer = answer
-    destroy(memory)
-    assert len(memory.workflows.orders) == 1
-
-
-def test_an_overwritten_dispatch_is_told_and_must_be_repaired_before_the_next(memory):
-    memory.store(applied())
-    destroy(memory)
-    web_app_stores(memory, applied())
-    for kind in (DESTROY, WorkflowKind.DRIFT_PLAN):
-        with pytest.raises(
-            RefusedError, match=f"has overwritten a dispatch of {REQUEST_ID}: github.destroyTriggeredAt"
-        ):
-            dispatch(memory.edges, REQUEST_ID, kind, operator=ADMIN)
-    assert len(memory.workflows.orders) == 1
-
-
-def test_a_run_that_could_not_be_stored_over_what_the_web_app_wrote_is_told(memory):
-    memory.store(applied())
-
-    def answer(order: DispatchOrder) -> DispatchAnswer:
-        web_app_stores(memory, applied())
-        return memory.workflows.start(order)
-
-    memory.workflows.answer = answer
-    result = destroy(memory)
-    assert result.end is DispatchEnd.STARTED
-    assert result.notices == (
-        "Another writer changed the destroy meanwhile, so run 9001 was not stored in it",
-        *result.notices[1:],
-    )
-    assert records(memory)[0].run_id == 9001
-
-
-def test_other_fields_that_change_meanwhile_survive(memory):
-    memory.store(applied())
-    at_write(memory, 3, lambda: web_app_stores(memory, {**memory.stored(REQUEST_ID), "labels": {"team": "core"}}))
-    assert destroy(memory).end is DispatchEnd.STARTED
-    assert memory.stored(REQUEST_ID)["labels"] == {"team": "core"}
-    assert len(memory.workflows.orders) == 1
-
-
-def test_where_others_win_every_race_nothing_is_sent_and_the_record_says_so(memory):
-    memory.store(applied())
-    edges = memory.edges
-    put = edges.documents.put
-
-    def lost(request_id: str, document: Any, *, if_match: str) -> str:
-        if document["github"].get("destroyTriggeredAt"):
-            raise ConflictError("somebody else wrote")
-        return put(request_id, document, if_match=if_match)
-
-    edges.documents.put = lost  # type: ignore[method-assign]
-    with pytest.raises(ConflictError, match="Nothing was dispatched"):
-        dispatch(edges, REQUEST_ID, DESTROY, operator=ADMIN)
-    assert (memory.workflows.orders, states(memory)) == ([], [DispatchState.REFUSED])
-    assert "lock" not in memory.stored(REQUEST_ID)
-
-
-def ends(act: Callable[[], object]) -> object:
-    """What it answers, or the failure it ends with."""
-    try:
-        return act()
-    except (RefusedError, ConflictError, StorageError) as failure:
-        return failure
-
-
-# Rights
-
-
-@pytest.mark.parametrize("kind", list(WorkflowKind))
-@pytest.mark.parametrize("environment", ["dev", "prod"])
-@pytest.mark.parametrize(
-    ("operator", "may"),
-    [
-        (Operator("", Role.VIEWER), set()),
-        (DEVELOPER, set()),
-        (SYSTEM, set()),
-        (APPROVER, {WorkflowKind.PLAN, WorkflowKind.APPLY, WorkflowKind.DRIFT_PLAN}),
-        (ADMIN, set(WorkflowKind)),
-    ],
-)
-def test_who_may_dispatch_what(memory, kind, environment, operator, may):
-    memory.store(request(environment=environment))
-    error = RefusedError if kind in may else MissingRightError
-    with pytest.raises(error) as refusal:
-        dispatch(memory.edges, REQUEST_ID, kind, operator=operator)
-    assert isinstance(refusal.value, MissingRightError) == (kind not in may)
-    assert memory.bucket.writes == []
-
-
-@pytest.mark.parametrize(
-    ("prod", "destroy_prod", "kind", "may"),
-    [
-        ((), (), DESTROY, True),
-        (("ops-lead",), (), DESTROY, True),
-        (("OPS-Lead",), ("Ops-LEAD",), DESTROY, True),
-        (("somebody",), (), DESTROY, False),
-        (("somebody",), ("ops-lead",), DESTROY, False),
-        ((), ("somebody",), DESTROY, False),
-        (("ops-lead",), ("somebody",), DESTROY, False),
-        ((), ("somebody",), CLEANUP, True),
-        ((), ("somebody",), WorkflowKind.APPLY, True),
-        (("somebody",), (), CLEANUP, False),
-    ],
-)
-@pytest.mark.parametrize("environment", ["prod", "dev"])
-def test_the_lists_of_people_restrict_prod_alone_and_admins_too(prod, destroy_prod, kind, may, environment):
-    rights = Rights("ops-lead", "tom-r", frozenset({"dev"}), frozenset(prod), frozenset(destroy_prod))
-    memory = InMemory(rights=rights)
-    memory.store(request(environment=environment))
-    with pytest.raises(RefusedError) as refusal:
-        dispatch(memory.edges, REQUEST_ID, kind, operator=ADMIN)
-    assert isinstance(refusal.value, MissingRightError) == (environment == "prod" and not may)
-
-
-def test_a_refusal_by_the_destroy_list_names_it():
-    rights = Rights("ops-lead", "", frozenset({"dev"}), frozenset(), frozenset({"somebody"}))
-    memory = InMemory(rights=rights)
-    memory.store(applied(environment="prod"))
-    with pytest.raises(MissingRightError) as refusal:
-        destroy(memory)
-    assert refusal.value.hint == "TFPILOT_DESTROY_PROD_ALLOWED_USERS names who may."
-
-
-# The cleanup after a destroy
-
-
-def cleanable(**fields: Any) -> dict[str, Any]:
-    return destroyed(targetFiles=["a.tf"], targetEnvPath="envs/dev", **fields)
-
-
-@pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_the_portal_itself_cleans_up_after_a_destroy_in_every_environment(environment):
-    rights = Rights("", "", frozenset({"dev"}), frozenset({"somebody"}), frozenset({"somebody"}))
-    memory = InMemory(rights=rights)
-    memory.store(cleanable(environment=environment))
-    result = clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM)
-    assert result is not None
-    assert result.end is DispatchEnd.STARTED
-    [order] = memory.workflows.orders
-    assert order.inputs["auto_merge"] == ("true" if environment == "dev" else "false")
-    github = memory.stored(REQUEST_ID)["github"]
-    assert (github["cleanupTriggeredForDestroyRunId"], github["cleanupDispatchStatus"]) == (6, "dispatched")
-
-
-@pytest.mark.parametrize("answer", ["started", "unknown"])
-def test_the_cleanup_is_dispatched_once_per_destroy_run(memory, answer):
-    memory.store(cleanable())
-    memory.workflows.answer = memory.workflows.start if answer == "started" else unknown
-    clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM)
-    memory.clock.advance(hours=1)
-    for _ in range(3):
-        assert clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM) is None
-    assert len(memory.workflows.orders) == 1
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("restores", [True, False])
-def test_two_who_clean_up_at_once_dispatch_it_once(memory, step, restores):
-    memory.store(cleanable())
-
-    def other() -> None:
-        if restores:
-            web_app_stores(memory, cleanable())
-        ends(lambda: clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM))
-
-    at_write(memory, step, other)
-    for _ in range(2):  # where each saw the other, neither sent anything, and the next one does
-        ends(lambda: clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM))
-    assert len(memory.workflows.orders) == 1
-
-
-def test_a_developer_may_not_clean_up_and_is_told_so(memory):
-    memory.store(cleanable())
-    with pytest.raises(MissingRightError, match="may not dispatch the cleanup after a destroy"):
-        clean_up_after_destroy(memory.edges, REQUEST_ID, operator=DEVELOPER)
-    assert memory.workflows.orders == []
-
-
-def test_nothing_is_cleaned_up_while_the_destroy_runs(memory):
-    memory.store(destroying(runId=6))
-    assert clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM) is None
-
-
-def test_a_cleanup_that_github_refused_is_tried_again_and_one_that_ran_is_not(memory):
-    memory.store(cleanable())
-    memory.workflows.answer = refused
-    with pytest.raises(RefusedError):
-        clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM)
-    memory.workflows.answer = memory.workflows.start
-    result = clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM)
-    assert result is not None
-    assert result.end is DispatchEnd.STARTED
-    assert parse_request(memory.stored(REQUEST_ID)).cleanup_error is None
-    assert clean_up_after_destroy(memory.edges, REQUEST_ID, operator=SYSTEM) is None
 
 
 # What stands in the way

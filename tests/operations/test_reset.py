@@ -503,7 +503,7 @@ def test_a_request_that_was_made_again_stays_and_is_told(dev: DevEnvironment):
 def test_the_receipt_is_kept_after_each_end(dev: DevEnvironment):
     ended = dev.apply(dev.plan())
     dev.undo(ended)
-    receipts = [key for key in dev.memory.bucket.contents() if "/receipt-" in key]
+    receipts = [key for key in dev.memory.bucket.contents() if "/receipts/" in key]
     assert sorted(key.rpartition(".")[2] for key in receipts) == ["json", "json", "md", "md"]
 
 

@@ -129,10 +129,9 @@ def test_an_index_that_does_not_answer_never_keeps_a_request_from_being_repaired
 def test_a_missing_entry_is_told_until_a_repair_adds_it(memory):
     memory.store(stuck_planning())
     github_says(memory, plan=answer_run(101, created_at=RAN_AT))
-    codes = lambda: {finding.code for finding in open_request(memory.edges, REQUEST_ID).findings}  # noqa: E731
-    assert FindingCode.INDEX_MISSING in codes()
+    assert FindingCode.INDEX_MISSING in {each.code for each in open_request(memory.edges, REQUEST_ID).findings}
     repair(memory)
-    assert FindingCode.INDEX_MISSING not in codes()
+    assert FindingCode.INDEX_MISSING not in {each.code for each in open_request(memory.edges, REQUEST_ID).findings}
 
 
 # --- runs that are found

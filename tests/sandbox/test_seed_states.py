@@ -30,6 +30,7 @@ from tfpilot.core.terraform import (
     parse_lock,
 )
 from tfpilot.core.terraform_state import count_types, read_state
+from tfpilot.errors import StorageError
 from tfpilot.operations.browse import RequestView, list_fresh_requests, open_request
 from tfpilot.sandbox.github import World
 from tfpilot.sandbox.lock_table import LocalDynamoDB
@@ -38,6 +39,7 @@ from tfpilot.sandbox.seed import PLOTS, compose
 from tfpilot.sandbox.seeded import resources
 from tfpilot.sandbox.seeded.settled import CUT_OFF
 from tfpilot.sandbox.seeded.states import BLUE, MAIN, PERSON, REPORTING, RUNNER, TARGETS, compose_states
+from tfpilot.sandbox.state_seed import plant_states
 from tfpilot.sandbox.storage import LocalS3
 
 if TYPE_CHECKING:
@@ -367,6 +369,18 @@ def test_a_planted_lock_keeps_terraform_out(tmp_path: Path, sandbox: Sandbox, na
     assert blocked.rc == FAILED
     assert "Error acquiring the state lock" in blocked.output
     assert said in blocked.output
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("s3_server", "lock_server")
+def test_a_lock_table_that_cannot_be_filled_is_named(told: Told, tmp_path: Path) -> None:
+    with LocalDynamoDB(tmp_path / "dynamodb") as stopped:
+        pass
+    with LocalS3(tmp_path / "s3") as server:
+        client = Bucket(server.create_bucket("any")).client
+        with pytest.raises(StorageError, match=f"lock table {TABLE}") as caught:
+            plant_states(told.seed, server=server, client=client, locks=stopped)
+    assert stopped.endpoint_url in caught.value.hint
 
 
 @pytest.mark.server

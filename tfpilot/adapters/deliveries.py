@@ -40,13 +40,13 @@ class S3Deliveries:
             return  # the same delivery came twice at once, and changes nothing the second time
 
     def recent(self, *, limit: int) -> Sequence[HandledDelivery]:
-        found = (parse_handled(record, guid=guid) for guid, record in self._newest(DELIVERIES, limit, MAX_RECORD_BYTES))
+        found = (parse_handled(record, guid=guid) for guid, record in self._newest(DELIVERIES, limit))
         return [delivery for delivery in found if delivery is not None]
 
     def seen_by_web_app(self, *, limit: int) -> Sequence[SeenDelivery]:
         return [
             SeenDelivery(guid, text_of(record.get("event")) or "unknown", parse_time(record.get("receivedAt")))
-            for guid, record in self._newest(WEB_APP_DELIVERIES, limit, MAX_RECORD_BYTES)
+            for guid, record in self._newest(WEB_APP_DELIVERIES, limit)
         ]
 
     def keep(self, delivery: KeptDelivery) -> None:
@@ -77,10 +77,10 @@ class S3Deliveries:
         except ConflictError:
             return  # somebody else handled it at the same time
 
-    def _newest(self, prefix: str, limit: int, limit_bytes: int) -> Iterator[tuple[str, JsonObject]]:
+    def _newest(self, prefix: str, limit: int) -> Iterator[tuple[str, JsonObject]]:
         """The newest records with their guids, by when they were written."""
         listed = _newest_first(self._bulk.list_all(prefix))[:limit]
-        for fetched in self._bulk.read_all(listed, limit_bytes=limit_bytes):
+        for fetched in self._bulk.read_all(listed, limit_bytes=MAX_RECORD_BYTES):
             key = fetched.listed.key
             yield _guid_in(key), parse_record(fetched.content or b"", key=key)
 

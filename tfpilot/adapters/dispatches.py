@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from tfpilot.adapters.bulk import Bulk, Fetched
 from tfpilot.adapters.keys import DISPATCHES, SUFFIX, dispatch_key, dispatches_prefix
@@ -24,11 +24,9 @@ from tfpilot.core.model import (
     WorkflowKind,
 )
 
-_OVER: Final = frozenset(DispatchState) - {DispatchState.OPEN}
-
 
 class S3Dispatches:
-    """`Dispatches` on a bucket. Each version of a record is read once per process."""
+    """`Dispatches` on a bucket. Where all requests' records are looked at, each version is read once per process."""
 
     def __init__(self, bucket: Bucket, bulk: Bulk) -> None:
         self._bucket = bucket
@@ -76,8 +74,9 @@ def _age_order(stored: StoredDispatch) -> tuple[datetime, str]:
 
 def _slim(stored: StoredDispatch) -> StoredDispatch:
     """What is kept in memory of a record: of one that is over, not what it replaced."""
-    is_over = stored.record.state in _OVER
-    return replace(stored, record=replace(stored.record, replaced=(), inputs={})) if is_over else stored
+    if stored.record.state is DispatchState.OPEN:
+        return stored
+    return replace(stored, record=replace(stored.record, replaced=(), inputs={}))
 
 
 def _record_in(fetched: Fetched) -> DispatchRecord | None:

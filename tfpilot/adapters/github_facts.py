@@ -23,6 +23,7 @@ from tfpilot.adapters.github_values import (
     run_of,
 )
 from tfpilot.core.correlation import find_other_owner, names_request
+from tfpilot.core.dispatch import age_order
 from tfpilot.core.model import (
     NOT_ASKED,
     Answer,
@@ -197,7 +198,7 @@ class Questions:
             read += len(runs)
             named = [run for run in runs if self._is_named_by(run) and _is_since(run, question)]
             if named:
-                return self._believed(max(named, key=_age_order), question.kind, reply)
+                return self._believed(max(named, key=age_order), question.kind, reply)
             if _reaches_back(runs, question):
                 outcome = FactOutcome.NOT_FOUND
                 break
@@ -220,7 +221,7 @@ class Questions:
         newer = [run for run in runs if self._is_followed(run, question.kind) and _is_after(run, question.not_before)]
         if not known and not newer:
             return self._run_by_id(question.kind, run_id)
-        return self._believed(max([*newer, *known], key=_age_order), question.kind, reply)
+        return self._believed(max([*newer, *known], key=age_order), question.kind, reply)
 
     def _page_of_runs(self, file: str, page: int) -> tuple[Reply, list[WorkflowRun]]:
         reply = self._get(
@@ -302,8 +303,3 @@ def _reaches_back(runs: list[WorkflowRun], question: RunQuestion) -> bool:
     if len(runs) < PER_PAGE or question.not_before is None:
         return True
     return any(run.fact.created_at and run.fact.created_at < question.not_before - CLOCK_TOLERANCE for run in runs)
-
-
-def _age_order(run: WorkflowRun) -> tuple[float, int]:
-    created_at = run.fact.created_at
-    return (created_at.timestamp() if created_at else 0.0, run.fact.run_id or 0)

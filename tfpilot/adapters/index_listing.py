@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 
 from tfpilot.adapters.bulk import Bulk
 from tfpilot.adapters.index_cache import IndexCache, index_object
-from tfpilot.adapters.local_cache import CacheReplacedError
+from tfpilot.adapters.local_cache import CacheReplacedError, cache_place
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.adapters.single_flight import SingleFlight
 from tfpilot.core.index_listing import NO_LISTING, IndexKeys, IndexListing, IndexObject, find_place, is_folder
@@ -35,7 +34,9 @@ class BucketIndexListings:
         self._bulk = bulk
         self._clock = clock
         self._resources = ExitStack()
-        self._cache = self._open_cache(bucket, cache_path)
+        place = self._resources.enter_context(cache_place(cache_path, name="run-index.sqlite"))
+        cache = IndexCache(place, owner=f"{bucket.endpoint} {bucket.name}")
+        self._cache = self._resources.enter_context(closing(cache))
         self._listings = SingleFlight(self._try_to_list)
         self._readings = SingleFlight(self._try_to_read)
         self._progress: tuple[int, int] | None = None
@@ -75,14 +76,6 @@ class BucketIndexListings:
         self._readings.close()
         self._listings.close()
         self._resources.close()
-
-    def _open_cache(self, bucket: Bucket, path: Path | None) -> IndexCache:
-        if path is None:
-            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="tfpilot-cache-"))
-            path = Path(folder) / "run-index.sqlite"
-        cache = IndexCache(path, owner=f"{bucket.endpoint} {bucket.name}")
-        self._resources.callback(cache.close)
-        return cache
 
     def _last_listing(self) -> IndexListing:
         read_at = self._cache.find_read_at()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,6 +22,16 @@ _ABOUT: Final = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value 
 
 class CacheReplacedError(StorageError):
     """The cache could not be used any more and was made anew: it is empty now."""
+
+
+@contextmanager
+def cache_place(path: Path | None, *, name: str) -> Iterator[Path]:
+    """Where a cache is: at `path`; where that is None, under that name in a folder that goes at the end."""
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tfpilot-cache-") as folder:
+        yield Path(folder) / name
 
 
 class LocalCache:

@@ -1,6 +1,6 @@
 """The journals of resets: `ops/resets/<reset id>/`, an object for each thing that happened.
 
-`plan.json` is what was confirmed, `record.json` by whom, `journal/<n>.json` an entry, `receipt-<n>.json` and `.md` the
+`plan.json` is what was confirmed, `record.json` by whom, `journal/<n>.json` an entry, `receipts/<n>.json` and `.md` the
 receipt after entry n, `stop.json` the last wish to stop. `ops/resets/approvals/<digest>/` holds what a second admin was
 asked and said about the plan with that digest.
 """
@@ -34,7 +34,6 @@ from tfpilot.errors import ConflictError, MalformedIdError, NotFoundError
 MAX_PLAN_BYTES: Final = 256 * 1024 * 1024
 _ID: Final = re.compile(r"rst_[a-z0-9_]{1,60}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_RECEIPT: Final = re.compile(r"receipt-(\d{6})\.json")
 
 
 class S3ResetJournal:
@@ -81,7 +80,7 @@ class S3ResetJournal:
         return sorted(records, key=lambda record: (record.started_at, record.reset_id), reverse=True)
 
     def put_receipt(self, reset_id: str, number: int, *, as_json: bytes, as_markdown: str) -> None:
-        name = f"{_prefix(reset_id)}receipt-{_name(number)}"
+        name = f"{_receipts(reset_id)}{_name(number)}"
         for key, content in ((f"{name}.md", as_markdown.encode()), (f"{name}{SUFFIX}", as_json)):
             try:
                 self._bucket.put(key, content, if_match=None)
@@ -89,11 +88,9 @@ class S3ResetJournal:
                 continue  # another process came to the same end
 
     def has_receipt(self, reset_id: str) -> bool:
-        prefix = _prefix(reset_id)
-        receipts = self._bulk.list_all(f"{prefix}receipt-")
         last = max(self._bulk.list_all(_journal(reset_id)), default="")
-        numbers = {match[1] for key in receipts if (match := _RECEIPT.fullmatch(key.removeprefix(prefix)))}
-        return last.removeprefix(_journal(reset_id)).removesuffix(SUFFIX) in numbers
+        name = last.removeprefix(_journal(reset_id))
+        return bool(name) and f"{_receipts(reset_id)}{name}" in self._bulk.list_all(_receipts(reset_id))
 
     def ask_to_stop(self, reset_id: str, request: StopRequest) -> None:
         self._records.put_newest(
@@ -167,6 +164,10 @@ def _prefix(reset_id: str) -> str:
 
 def _journal(reset_id: str) -> str:
     return f"{_prefix(reset_id)}journal/"
+
+
+def _receipts(reset_id: str) -> str:
+    return f"{_prefix(reset_id)}receipts/"
 
 
 def _approvals(digest: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 
 from tfpilot.adapters.bulk import Bulk, Fetched
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
-from tfpilot.adapters.local_cache import CacheReplacedError
+from tfpilot.adapters.local_cache import CacheReplacedError, cache_place
 from tfpilot.adapters.s3 import Bucket, Listed
 from tfpilot.adapters.single_flight import SingleFlight
 from tfpilot.adapters.snapshot_cache import Entry, Read, SnapshotCache
@@ -41,7 +40,9 @@ class BucketSnapshots:
         self._thresholds = thresholds
         self._rules = rules_fingerprint(thresholds)
         self._resources = ExitStack()
-        self._cache = self._open_cache(bucket, cache_path)
+        place = self._resources.enter_context(cache_place(cache_path, name="requests.sqlite"))
+        cache = SnapshotCache(place, owner=f"{bucket.endpoint} {bucket.name}")
+        self._cache = self._resources.enter_context(closing(cache))
         self._readings = SingleFlight(self._try_to_read)
         self._progress: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -74,14 +75,6 @@ class BucketSnapshots:
         """Waits for the reading that is under way and gives the cache free."""
         self._readings.close()
         self._resources.close()
-
-    def _open_cache(self, bucket: Bucket, path: Path | None) -> SnapshotCache:
-        if path is None:
-            folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="tfpilot-cache-"))
-            path = Path(folder) / "requests.sqlite"
-        cache = SnapshotCache(path, owner=f"{bucket.endpoint} {bucket.name}")
-        self._resources.callback(cache.close)
-        return cache
 
     def _last_reading(self) -> Snapshot:
         """What the cache holds, unless it has gaps: never completed, or rows that must be derived again first."""

@@ -16,6 +16,11 @@ def named_requests(text: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(token for token in _TOKEN.findall(text or "") if is_request_id(token)))
 
 
+def bare_branch(branch: str | None) -> str:
+    """The branch by its short name, as it may also stand behind `refs/heads/`; empty where there is none."""
+    return (branch or "").removeprefix("refs/heads/")
+
+
 def request_of_branch(branch: str | None) -> str | None:
     """The id in `request/<id>`, `cleanup/<id>` or `update/<id>/rev-N`; None for any other branch."""
     match = _BRANCH.fullmatch(branch or "")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from tfpilot.core.correlation import find_other_owner, names_request, request_of_branch
+from tfpilot.core.correlation import bare_branch, find_other_owner, names_request, request_of_branch
 from tfpilot.core.document import format_time
 from tfpilot.core.facts import TRIGGER_TOLERANCE
 from tfpilot.core.lifecycle import derive_status, is_destroy_stale, is_destroy_superseded, lacks_run
@@ -32,7 +32,6 @@ OTHERS_FORGOTTEN_AFTER: Final = timedelta(hours=24)
 CHANGING: Final = (WorkflowKind.APPLY, WorkflowKind.DESTROY)
 """What changes the infrastructure: nothing is dispatched beside one of them."""
 _PATH: Final = re.compile(r"(?![/-])[\w.@+-]+(?:/[\w.@+-]+)*")
-_HEADS: Final = "refs/heads/"
 _REPO_NAME: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}")
 
 
@@ -140,6 +139,12 @@ def eligibility(request: Request, kind: WorkflowKind, now: datetime) -> Eligibil
     refusal = _REFUSALS[kind](request, now)
     asks = kind is WorkflowKind.DESTROY and _has_destroy(request)
     return Eligibility(kind, refusal, asks_github=refusal is None and asks, lacks_run=lacks_run(request, kind))
+
+
+def why_open(kind: WorkflowKind, at: datetime | None) -> str:
+    """Why nothing follows a dispatch whose run is not known. `at`: when it was dispatched, None where no time is."""
+    when = f" at {format_time(at)}" if at is not None else ""
+    return f"{_article(kind)} was dispatched{when} and its run is not known yet"
 
 
 def check_destroy_is_over(request: Request, told: RunFact | None) -> None:
@@ -349,8 +354,7 @@ _REFUSALS: Final[Mapping[WorkflowKind, Callable[[Request, datetime], str | None]
 
 def _open_intent(request: Request, kind: WorkflowKind) -> str:
     trigger = request.triggers.get(kind)
-    when = f" at {format_time(trigger.at)}" if trigger is not None and trigger.at is not None else ""
-    return f"{_article(kind)} was dispatched{when} and its run is not known yet"
+    return why_open(kind, trigger.at if trigger is not None else None)
 
 
 def _article(kind: WorkflowKind) -> str:
@@ -363,7 +367,7 @@ def _waits(kind: WorkflowKind) -> str:
 
 
 def _plan_ref(request: Request) -> str:
-    branch = (request.branch or "").removeprefix(_HEADS)
+    branch = bare_branch(request.branch)
     is_own = request_of_branch(branch) == request.id and not branch.startswith("cleanup/")
     if not is_own:
         raise RefusedError(

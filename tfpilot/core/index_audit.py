@@ -484,7 +484,8 @@ def _is_young(each: _Tracker, now: datetime) -> bool:
 
 
 def _order(finding: IndexFinding) -> tuple[int, int, str]:
-    return list(Severity).index(finding.severity), _POSITIONS[finding.code], finding.key
+    return _RANKS[finding.severity], _POSITIONS[finding.code], finding.key
 
 
+_RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
 _POSITIONS: Final = {code: position for position, code in enumerate(IndexCode)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -50,13 +51,13 @@ class AuditReport:
 
     def counts(self) -> Mapping[IndexCode, int]:
         """How many findings are open, of each code that has any, the worst code first."""
-        codes = [finding.code for finding in self.findings]
-        return {code: codes.count(code) for code in IndexCode if code in codes}
+        found = Counter(finding.code for finding in self.findings)
+        return {code: found[code] for code in IndexCode if code in found}
 
     def severities(self) -> Mapping[Severity, int]:
         """How many findings are open, of each severity."""
-        found = [finding.severity for finding in self.findings]
-        return {severity: found.count(severity) for severity in Severity}
+        found = Counter(finding.severity for finding in self.findings)
+        return {severity: found[severity] for severity in Severity}
 
 
 def with_marks(report: AuditReport, marks: Sequence[IndexMark]) -> AuditReport:

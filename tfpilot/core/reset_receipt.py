@@ -198,6 +198,7 @@ def _step_fields(step: ResetStep) -> dict[str, Any]:
         "key": step.place.key,
         "backup": step.backup.key if step.backup else None,
         "before": step.before,
+        "after": step.after,
     }
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from tfpilot.core.changes import find_obstacle, run_changes
-from tfpilot.core.correlation import named_requests, request_of_branch
+from tfpilot.core.correlation import bare_branch, named_requests, request_of_branch
 from tfpilot.core.dispatch import OTHERS_FORGOTTEN_AFTER
 from tfpilot.core.document import apply_changes, format_time
 from tfpilot.core.facts import TRIGGER_TOLERANCE
@@ -17,7 +17,6 @@ from tfpilot.core.request import is_of_older_revision, parse_request, revision_b
 
 _FOLLOWED: Final = frozenset({WorkflowKind.CLEANUP, WorkflowKind.DRIFT_PLAN})
 """Kinds whose newer run replaces the tracked one: others start them too, and nobody tracks those at dispatch."""
-_HEADS: Final = "refs/heads/"
 
 
 class Guarded(StrEnum):
@@ -113,7 +112,7 @@ def can_have_started(dispatched_at: datetime | None, run: WorkflowRun) -> bool:
 
 def is_own_branch(request: Request, branch: str | None) -> bool:
     """Whether it is the branch that the request's pull request is made from."""
-    return (branch or "").removeprefix(_HEADS) == (request.branch or f"request/{request.id}").removeprefix(_HEADS)
+    return bare_branch(branch) == bare_branch(request.branch or f"request/{request.id}")
 
 
 def _why_not_correlated(request: Request, kind: WorkflowKind, run: WorkflowRun, *, is_indexed: bool) -> str | None:
@@ -126,7 +125,7 @@ def _why_not_correlated(request: Request, kind: WorkflowKind, run: WorkflowRun, 
         return f"its branch names {by_branch}"
     if not is_indexed and request.id not in named:
         return f"neither its branch nor its title names {request.id}"
-    if kind is WorkflowKind.PLAN and (run.branch or "").removeprefix(_HEADS).startswith("cleanup/"):
+    if kind is WorkflowKind.PLAN and bare_branch(run.branch).startswith("cleanup/"):
         return "it planned the cleanup pull request, not the request's own"
     if is_of_older_revision(kind, run.fact.created_at, revision_began(request)):
         return "it is older than the request's pull request"

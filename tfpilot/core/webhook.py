@@ -16,14 +16,13 @@ from tfpilot.core.changes import (
     is_outdated_pull,
     pull_changes,
 )
-from tfpilot.core.correlation import request_of_branch
+from tfpilot.core.correlation import bare_branch, request_of_branch
 from tfpilot.core.document import format_time, number_of
 from tfpilot.core.model import FieldChange, PullFact, Request, WorkflowKind, WorkflowRun
 from tfpilot.core.run_guard import Verdict, guard_run, guarded_changes, is_own_branch, is_same_repo
 from tfpilot.core.webhook_event import HANDLED_EVENTS, PING, REVIEW, WORKFLOW_RUN, Event
 
 _CLEANUP: Final = "cleanup/"
-_HEADS: Final = "refs/heads/"
 _VOICES: Final = frozenset({"APPROVED", "CHANGES_REQUESTED", "DISMISSED"})
 
 
@@ -151,7 +150,7 @@ def _decided(event: Event, request: Request, changes: Iterable[FieldChange], rea
 
 
 def _cleans_up(pull: PullFact, request: Request) -> bool:
-    branch = (pull.head_branch or "").removeprefix(_HEADS)
+    branch = bare_branch(pull.head_branch)
     return branch.startswith(_CLEANUP) and request_of_branch(branch) == request.id
 
 

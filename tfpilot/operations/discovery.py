@@ -19,6 +19,7 @@ from tfpilot.core.model import (
     FieldChange,
     Request,
     RequestRow,
+    RunIndexEntry,
     RunListing,
     Snapshot,
     StoredDispatch,
@@ -78,6 +79,11 @@ def find_open_record(records: Iterable[StoredDispatch], kind: WorkflowKind) -> S
     return latest if latest is not None and latest.record.state is DispatchState.OPEN else None
 
 
+def find_record(edges: Edges, request_id: str, nonce: str) -> StoredDispatch | None:
+    """Our record of that dispatch as it is stored now. Raises StorageError."""
+    return next((each for each in edges.dispatches.list(request_id) if each.record.nonce == nonce), None)
+
+
 def discover(edges: Edges, search: Search) -> RunChoice:
     """The run that the dispatch started, claimed for the request, or why it cannot be told.
 
@@ -133,8 +139,12 @@ def list_since(edges: Edges, search: Search) -> RunListing:
 
 def claim_run(edges: Edges, request_id: str, kind: WorkflowKind, run: WorkflowRun) -> Claim:
     """Claims a run as GitHub describes it. Raises StorageError."""
-    created_at = run.fact.created_at or edges.clock()
-    return edges.run_index.claim(new_entry(kind, run.fact.run_id or 0, request_id, created_at=created_at))
+    return edges.run_index.claim(entry_for(edges, request_id, kind, run))
+
+
+def entry_for(edges: Edges, request_id: str, kind: WorkflowKind, run: WorkflowRun) -> RunIndexEntry:
+    """The entry that gives the request a run as GitHub describes it."""
+    return new_entry(kind, run.fact.run_id or 0, request_id, created_at=run.fact.created_at or edges.clock())
 
 
 def adopt(
@@ -190,7 +200,7 @@ def settle_record(
     if record is None:
         return ()
     try:
-        stored = {each.record.nonce: each for each in edges.dispatches.list(record.request_id)}.get(record.nonce)
+        stored = find_record(edges, record.request_id, record.nonce)
         if stored is not None and stored.record.state is DispatchState.OPEN:
             ended = replace(stored.record, state=state, run_id=run_id, settled_by=settled_by, detail=detail)
             edges.dispatches.put(replace(ended, settled_at=edges.clock()), if_match=stored.etag)
@@ -218,11 +228,8 @@ def _is_still_searched(request: Request, search: Search) -> bool:
 def _is_settled_otherwise(edges: Edges, record: DispatchRecord | None, run_id: int) -> bool:
     """Whether our record gives the dispatch another run by now: a person chose while it was looked for, and only one of
     the two may be stored."""
-    stored = edges.dispatches.list(record.request_id) if record is not None else ()
-    return any(
-        record is not None and each.record.nonce == record.nonce and each.record.run_id not in (None, run_id)
-        for each in stored
-    )
+    stored = find_record(edges, record.request_id, record.nonce) if record is not None else None
+    return stored is not None and stored.record.run_id not in (None, run_id)
 
 
 def _earlier_runs(search: Search) -> frozenset[int]:

@@ -32,13 +32,25 @@ from tfpilot.core.repair import next_version
 from tfpilot.core.request import parse_request
 from tfpilot.edges import Edges
 from tfpilot.errors import ArchivedError, ConflictError, NotFoundError, RefusedError, TfPilotError
-from tfpilot.operations.discovery import find_open_record, settle_record
+from tfpilot.operations.discovery import find_open_record, find_record, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.request_lock import HeldLock
 from tfpilot.operations.rewrite import MAX_TRIES, check_unobstructed, read_active, rewrite
 
 Recheck = Callable[[Request], Eligibility]
 """Whether the request as it stands now may be dispatched."""
+
+
+def order_of(edges: Edges, request: Request, kind: WorkflowKind) -> DispatchOrder:
+    """What GitHub is to be asked, by this portal's rules. Raises as `order_for`."""
+    return order_for(
+        request,
+        kind,
+        workflow_files=edges.rules.workflow_files,
+        base_branch=edges.rules.base_branch,
+        dry_run_kinds=edges.rules.dry_run_kinds,
+        is_prod=request.environment not in edges.rights.dev_environments,
+    )
 
 
 def check_eligible(request: Request, fit: Eligibility) -> None:
@@ -107,18 +119,19 @@ def _withdraw(edges: Edges, request_id: str, lock: HeldLock, *, nonce: str, why:
     """Takes back what may have been stored of an intent. Where storage does not let it, the record stays open, and the
     dispatch is looked for as one whose outcome is not known."""
     with suppress(TfPilotError):
-        stored = {each.record.nonce: each.record for each in edges.dispatches.list(request_id)}.get(nonce)
+        stored = find_record(edges, request_id, nonce)
         if stored is None:
             return
+        record = stored.record
 
         def decide(current: Request) -> tuple[FieldChange, ...]:
-            back = take_back_changes(current.raw, stored) if is_still_open(current.raw, stored) else ()
+            back = take_back_changes(current.raw, record) if is_still_open(current.raw, record) else ()
             # The lock goes in the same write: a write of the intent that is still under way has lost then.
             return (*unlock_changes(current.raw, holder=lock.holder), *back)
 
         with suppress(NotFoundError, ArchivedError):
             rewrite(edges, request_id, decide)
-        settle_record(edges, stored, state=DispatchState.REFUSED, settled_by="", detail=why)
+        settle_record(edges, record, state=DispatchState.REFUSED, settled_by="", detail=why)
 
 
 def check_not_overwritten(request: Request, kind: WorkflowKind, records: Iterable[StoredDispatch]) -> None:
@@ -153,14 +166,7 @@ def _plan_intent(
     request = parse_request(stored.document)
     lock.check_held(request)
     check_eligible(request, draft.recheck(request))
-    order = order_for(
-        request,
-        draft.kind,
-        workflow_files=edges.rules.workflow_files,
-        base_branch=edges.rules.base_branch,
-        dry_run_kinds=edges.rules.dry_run_kinds,
-        is_prod=request.environment not in edges.rights.dev_environments,
-    )
+    order = order_of(edges, request, draft.kind)
     at = _whole_milliseconds(edges.clock() + draft.ahead)
     destroy = request.runs.get(WorkflowKind.DESTROY)
     changes = intent_changes(request, draft.kind, at, destroy_run_id=destroy.run_id if destroy else None)

@@ -57,7 +57,7 @@ def apply_fixes(
     removes. Raises MissingRightError, RefusedError (the plan is another one than its digest says) or StorageError
     where not even the journal could be begun.
     """
-    check_may(edges, operator, _right(plan.fixes), environment=None)
+    check_may(edges, operator, right_for(plan.fixes), environment=None)
     if digest_of(plan.fixes) != plan.digest:
         raise RefusedError("The plan is not the one that its digest names", "Nothing was changed. Plan it again.")
     if not plan.fixes:
@@ -94,8 +94,8 @@ def list_fixes(edges: Edges) -> Sequence[FixRecord]:
     return edges.index_journal.list()
 
 
-def _right(fixes: Iterable[IndexFix]) -> Right:
-    """Whoever may repair a request may write its missing entries; the rest takes more."""
+def right_for(fixes: Iterable[IndexFix]) -> Right:
+    """What carrying them out takes: whoever may repair a request may write its missing entries; the rest takes more."""
     return Right.BACKFILL_INDEX if all(fix.kind is FixKind.BACKFILL for fix in fixes) else Right.FIX_INDEX
 
 
@@ -109,7 +109,7 @@ def _result(fix: IndexFix, outcome: _Outcome) -> FixResult:
 def _applied(edges: Edges, fix_id: str, step: FixStep, operator: Operator) -> _Outcome:
     fix = step.fix
     try:
-        _check_environments(edges, fix, _right([fix]), operator)
+        _check_environments(edges, fix, right_for([fix]), operator)
         found = edges.index_objects.find(fix.key)
         _check_unchanged(fix, found)
         _check_holds(edges, fix)

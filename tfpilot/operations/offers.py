@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tfpilot.core.diagnosis import NOT_DISPATCHED_AFTER
-from tfpilot.core.dispatch import DispatchOrder, eligibility, order_for
-from tfpilot.core.document import format_time
+from tfpilot.core.dispatch import DispatchOrder, eligibility, why_open
 from tfpilot.core.intents import holds_lock
 from tfpilot.core.lifecycle import lacks_run
 from tfpilot.core.model import DispatchRecord, Operator, Request, WorkflowKind
@@ -16,7 +15,7 @@ from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.discovery import find_open_record
-from tfpilot.operations.dispatch_intent import check_not_overwritten
+from tfpilot.operations.dispatch_intent import check_not_overwritten, order_of
 from tfpilot.operations.rights import check_may_dispatch
 
 
@@ -78,7 +77,7 @@ def _offer(edges: Edges, view: RequestView, kind: WorkflowKind, *, operator: Ope
         _check(_why_open(view, kind))
         _check(_why_locked(view))
         check_not_overwritten(view.request, kind, view.records)
-        return Offer(kind, order=_order(edges, view.request, kind), asks_github=fit.asks_github)
+        return Offer(kind, order=order_of(edges, view.request, kind), asks_github=fit.asks_github)
     except RefusedError as refusal:
         return Offer(kind, refusal.message)
 
@@ -90,25 +89,9 @@ def _check(refusal: str | None) -> None:
 
 def _why_open(view: RequestView, kind: WorkflowKind) -> str | None:
     """An open dispatch that the document alone does not forbid to follow: a stale one, or one that was overwritten."""
-    open_one = next((each for each in open_dispatches(view) if each.kind is kind), None)
-    if open_one is None:
-        return None
-    when = f" at {format_time(open_one.at)}" if open_one.at is not None else ""
-    article = "an" if kind is WorkflowKind.APPLY else "a"
-    return f"{article} {kind.value.replace('_', ' ')} was dispatched{when} and its run is not known yet"
+    return next((why_open(kind, each.at) for each in open_dispatches(view) if each.kind is kind), None)
 
 
 def _why_locked(view: RequestView) -> str | None:
     held = holds_lock(view.request, view.at)
     return None if held is None else f"the request is locked by {held.holder} for {held.operation}"
-
-
-def _order(edges: Edges, request: Request, kind: WorkflowKind) -> DispatchOrder:
-    return order_for(
-        request,
-        kind,
-        workflow_files=edges.rules.workflow_files,
-        base_branch=edges.rules.base_branch,
-        dry_run_kinds=edges.rules.dry_run_kinds,
-        is_prod=request.environment not in edges.rights.dev_environments,
-    )

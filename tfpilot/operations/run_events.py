@@ -13,12 +13,12 @@ from tfpilot.core.intents import replaced_run_ids
 from tfpilot.core.lifecycle import derive_status
 from tfpilot.core.model import FieldChange, Operator, Request, Role, RunIndexEntry, WorkflowKind, WorkflowRun
 from tfpilot.core.run_guard import Guarded, Verdict
-from tfpilot.core.run_index import is_expired, new_entry
+from tfpilot.core.run_index import is_expired
 from tfpilot.core.webhook import Action, Decision, decide_run
 from tfpilot.core.webhook_event import Event, parse_event
 from tfpilot.edges import Edges
 from tfpilot.errors import ArchivedError, NotFoundError, StorageError, TfPilotError
-from tfpilot.operations.discovery import find_open_record
+from tfpilot.operations.discovery import entry_for, find_open_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
 
@@ -56,11 +56,11 @@ def apply_run(edges: Edges, request_id: str, kind: WorkflowKind, run: WorkflowRu
             return decision
         if run_id in _runs_before(edges, request_id, kind):
             return _refused(decision, f"run {run_id} is the one before our dispatch")
-        return _with_claim(edges, decision, _entry(edges, request_id, kind, run))
+        return _with_claim(edges, decision, entry_for(edges, request_id, kind, run))
 
     outcome = change_request(edges, request_id, decide, actor=actor, about={"kind": kind.value, "runId": run_id})
     if owner is None and _is_tracked(outcome.decision.verdict):
-        return replace(outcome, notices=outcome.notices + _backfill(edges, _entry(edges, request_id, kind, run)))
+        return replace(outcome, notices=outcome.notices + _backfill(edges, entry_for(edges, request_id, kind, run)))
     return outcome
 
 
@@ -132,10 +132,6 @@ def _runs_before(edges: Edges, request_id: str, kind: WorkflowKind) -> frozenset
 def _owner_of(edges: Edges, kind: WorkflowKind, run_id: int | None) -> str | None:
     entry = edges.run_index.find(kind, run_id) if run_id is not None else None
     return entry.request_id if entry is not None else None
-
-
-def _entry(edges: Edges, request_id: str, kind: WorkflowKind, run: WorkflowRun) -> RunIndexEntry:
-    return new_entry(kind, run.fact.run_id or 0, request_id, created_at=run.fact.created_at or edges.clock())
 
 
 def _with_claim(edges: Edges, decision: Decision, entry: RunIndexEntry) -> Decision:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tfpilot.adapters.s3_errors import storage_error
+from tfpilot.adapters.s3_errors import code_of, storage_error
 from tfpilot.core.reset_guards import PLACE_TAG
 from tfpilot.core.reset_target import ResetTarget
+from tfpilot.errors import StorageError
 from tfpilot.sandbox.lock_table import LocalDynamoDB
 from tfpilot.sandbox.seeded.states import TerraformSeed
 from tfpilot.sandbox.storage import LocalS3
@@ -75,4 +76,8 @@ def _plant_items(seed: TerraformSeed, locks: LocalDynamoDB) -> None:
             for item in items:
                 client.put_item(TableName=table, Item={name: {"S": value} for name, value in item.items()})
         except (ClientError, BotoCoreError) as error:
-            raise storage_error(error, doing="plant the locks", bucket=table, endpoint=locks.endpoint_url) from error
+            said = code_of(error) if isinstance(error, ClientError) else "no usable answer"
+            raise StorageError(
+                f"Could not fill the lock table {table}: {said}",
+                f"Check the local DynamoDB server at {locks.endpoint_url}.",
+            ) from error

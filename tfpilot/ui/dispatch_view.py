@@ -12,7 +12,6 @@ from tfpilot.core.intents import holds_lock
 from tfpilot.core.model import WorkflowKind
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
-from tfpilot.errors import RefusedError
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.offers import Offer
 from tfpilot.operations.rights import check_may
@@ -68,7 +67,8 @@ def show_lock_release(edges: Edges, view: RequestView, desk: Desk, *, key: str) 
     """Clearing a lock whose time is over; nothing where there is none or somebody holds it."""
     if view.archived or view.request.lock is None or holds_lock(view.request, view.at) is not None:
         return
-    refusal = _why_not_clear(edges, view)
+    environment = view.request.environment
+    refusal = shell.refusal_of(lambda: check_may(edges, shell.operator(), Right.CLEAR_LOCK, environment=environment))
     st.button(
         "Clear expired lock",
         key=key,
@@ -121,14 +121,6 @@ def _propose(desk: Desk, kind: WorkflowKind) -> None:
 
 def _end(reason: str) -> str:
     return reason if reason.endswith(".") else f"{reason}."
-
-
-def _why_not_clear(edges: Edges, view: RequestView) -> str | None:
-    try:
-        check_may(edges, shell.operator(), Right.CLEAR_LOCK, environment=view.request.environment)
-    except RefusedError as refusal:
-        return refusal.message
-    return None
 
 
 def _question(view: RequestView, kind: WorkflowKind) -> str:

@@ -25,6 +25,7 @@ from tfpilot.core.roles import Right
 from tfpilot.edges import Edges, IndexListings
 from tfpilot.errors import TfPilotError
 from tfpilot.operations.deliveries import DeliveriesView
+from tfpilot.operations.index_fixes import right_for
 from tfpilot.operations.retention import Retention
 from tfpilot.ui.background import BACKGROUND
 from tfpilot.ui.index_reading import Memo, Reading
@@ -86,9 +87,9 @@ class PlanSize:
 def size_of(plan: FixPlan) -> PlanSize:
     """The plan's size. Walks over all its steps."""
     counts = Counter(fix.kind for fix in plan.fixes)
-    is_backfill = counts[FixKind.BACKFILL] == len(plan.fixes)
-    right = Right.BACKFILL_INDEX if is_backfill else Right.FIX_INDEX
-    return PlanSize(counts, right, tuple(sorted({name for fix in plan.fixes for name in fix.environments})))
+    return PlanSize(
+        counts, right_for(plan.fixes), tuple(sorted({name for fix in plan.fixes for name in fix.environments}))
+    )
 
 
 @dataclass(slots=True)

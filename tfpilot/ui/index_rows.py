@@ -53,10 +53,6 @@ class FindingRow:
         several = f" {words.number(len(self.findings))}" if kind and len(self.findings) > 1 else ""
         return f"{FIX_WORDS[kind]}{several}"
 
-    @property
-    def is_fixable(self) -> bool:
-        return self.first.fix is not None
-
 
 @dataclass(frozen=True, slots=True)
 class AuditView:
@@ -66,7 +62,6 @@ class AuditView:
     folded: Sequence[FindingRow]
     by_code: Mapping[IndexCode, Sequence[FindingRow]]
     severities: Mapping[Severity, int]
-    fixable: int
 
     def rows(self, code: IndexCode | None) -> Sequence[FindingRow]:
         """The rows to page through: of one code, or of all."""
@@ -89,7 +84,6 @@ def view_of(report: AuditReport) -> AuditView:
         folded=[row for rows in by_code.values() for row in _folded([each.first for each in rows])],
         by_code=by_code,
         severities=report.severities(),
-        fixable=sum(finding.fix is not None for finding in ordered),
     )
 
 

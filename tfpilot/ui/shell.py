@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -120,6 +120,15 @@ def show_error(error: TfPilotError, *, title: str | None = None) -> None:
     )
     hint = f"\n\n{words.plain(words.sentence(error.hint))}" if error.hint else ""
     st.error(f"{words.plain(words.sentence(error.message))}{hint}", title=title or usual, icon=f":material/{icon}:")
+
+
+def refusal_of(check: Callable[[], None]) -> str | None:
+    """What the check says where it refuses; None where it passes."""
+    try:
+        check()
+    except RefusedError as refusal:
+        return refusal.message
+    return None
 
 
 def configure_page(title: str) -> None:
