@@ -117,4 +117,4 @@ def _named(step: Step, current: Step) -> str:
         return f":green-badge[:material/check:] {step}"
     if number > at:
         return f":gray-badge[{number + 1}] :gray[{step}]"
-    return f":primary-badge[{number + 1}] **{step}**"
+    return f":violet-badge[{number + 1}] **{step}**"
