@@ -44,6 +44,11 @@ class Reading(Generic[T]):
         """What is wanted next is read, whatever was asked for last. The value stays until then."""
         self._asked = self._asked_at = None
 
+    def drop(self) -> None:
+        """As `forget`, and what was read last is not shown any more."""
+        self.forget()
+        self.what = self.value = self.at = self.error = self.work = None
+
     def renew(self, *, after: timedelta, now: datetime) -> None:
         """Has what is wanted next read again, where it was asked for so long ago and has been read."""
         if self.work is None and self._asked_at is not None and now - self._asked_at >= after:

@@ -45,8 +45,10 @@ def settle(desk: ResetDesk, ended: Outcome | None) -> None:
         desk.discard_plan()
     if deed.is_over:
         desk.deed = None
-        for reading in (desk.seen, desk.past, desk.unfinished, desk.preview):
-            reading.forget()
+        desk.seen.forget()
+        desk.past.forget()
+        for reading in (desk.scope, desk.unfinished, desk.preview):
+            reading.drop()
 
 
 def show(edges: Edges, desk: ResetDesk, current: Step) -> None:

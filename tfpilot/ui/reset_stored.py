@@ -113,5 +113,6 @@ def _leave(desk: ResetDesk, target: str) -> None:
     reset_address.touched()
     reset_address.show_target(target)
     desk.discard_plan()
-    for reading in (desk.scope, desk.unfinished, desk.past, desk.preview):
-        reading.forget()
+    desk.past.forget()
+    for reading in (desk.scope, desk.unfinished, desk.preview):
+        reading.drop()

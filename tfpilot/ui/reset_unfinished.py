@@ -32,7 +32,7 @@ def _show(edges: Edges, desk: ResetDesk, view: ResetView) -> None:
     what = "The undo of a reset" if view.stage is Stage.UNDO_UNFINISHED else "A reset"
     when, reason = reset_looks.day(record.started_at), words.plain(words.sentence(record.reason))
     began = f"{words.plain(record.operator)} began it at {when} UTC: {reason}"
-    with st.container(border=True, gap="small", key="reset_unfinished_block"):
+    with st.container(gap="small", key="reset_unfinished_block"):
         if view.at_work is not None:
             doing = words.plain(view.at_work.operator or "Somebody")
             st.info(f"{began} {doing} is at it now. Two resets of one target cannot run at a time.",
