@@ -52,11 +52,6 @@ class Deed:
         """Why it failed; None where it did not, or goes on."""
         return self.work.exception() if self.is_over else None
 
-    @property
-    def stopped(self) -> str:
-        """Why it stopped before its end; empty where it did not, or failed, or goes on."""
-        return self.work.result().stopped if self.is_over and self.error is None else ""
-
     def begun(self, record: ResetRecord) -> None:
         """Called when the reset is stored, before its first step."""
         self.reset_id = record.reset_id
@@ -82,12 +77,6 @@ class Deeds:
             deed.work = BACKGROUND.submit(("reset", deed.target), lambda: _carried_out(edges, deed, work))
             self._deeds[deed.target] = deed
             return deed
-
-    def forget(self, deed: Deed) -> None:
-        """Its failure was read."""
-        with self._lock:
-            if self._deeds.get(deed.target) is deed and deed.is_over:
-                del self._deeds[deed.target]
 
 
 _DEEDS: Final[WeakKeyDictionary[ResetJournal, Deeds]] = WeakKeyDictionary()

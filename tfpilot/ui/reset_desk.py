@@ -112,8 +112,9 @@ class ResetDesk:
         return ended or any(reading.has_news for reading in self.readings)
 
     def begin(self, verb: Verb, key: Hashable, work: Callable[[], Any]) -> None:
-        """Starts it, unless something that a person asked for is under way: a second click changes nothing."""
-        if self.is_busy:
+        """Starts it, unless another errand is under way: a second click changes nothing. A deed holds no errand up, for
+        that is what a wish to stop is about."""
+        if self.errand is not None:
             return
         self.outcome = None
         self.errand = Errand(verb, BACKGROUND.submit(("dev reset", verb, key), work))
