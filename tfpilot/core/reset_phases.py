@@ -97,13 +97,14 @@ def _with_locks(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetSt
 
 def _line(phase: Phase, steps: Sequence[ResetStep], mine: Progress, times: _Times | None) -> PhaseLine:
     items = [step for step in steps if phase is not Phase.REQUESTS or step.place.key.startswith(_ACTIVE)]
+    outcomes = mine.outcomes
     return PhaseLine(
         phase=phase,
         total=len(steps),
         settled=sum(mine.is_settled(step) for step in steps),
         left=tuple(mine.results[step.id] for step in steps if mine.was_left(step)),
         items=len(items),
-        items_done=sum(mine.outcomes.get(step.id) is Outcome.DONE for step in items),
+        items_done=sum(outcomes.get(step.id) is Outcome.DONE for step in items),
         began=times.began if times else None,
         took=times.worked if times and times.ended else None,
     )

@@ -258,16 +258,20 @@ def _show_journal(seen: SeenReset) -> None:
 
 
 def _what_happened(seen: SeenReset) -> str:
-    stop = seen.stop
-    why = f"{words.plain(stop.by)} asked to stop at {second(stop.at)} UTC. " if stop is not None else (
-        "Whoever carried it out is gone, or a store did not answer. "
-    )  # fmt: skip
-    locked = (
-        "Terraform's lock still has this reset's name in it: nobody can plan or apply until it is resumed or undone."
-        if seen.holds_lock
-        else "Terraform's lock was given back."
-    )
-    return f"{why}{locked} Nothing is lost: the journal knows every step."
+    """By the journal: whoever stopped, or could not go on, gave Terraform's lock back; whoever is gone did not."""
+    if seen.holds_lock:
+        why = "Whoever carried it out is gone, or a store did not answer. Terraform's lock still has this reset's name "
+        why += "in it: nobody can plan or apply until it is resumed or undone."
+    elif seen.stop is not None:
+        by, at = words.plain(seen.stop.by), second(seen.stop.at)
+        why = f"{by} asked to stop at {at} UTC. Terraform's lock was given back."
+    elif seen.view.progress.last_at is None:
+        why = "Nothing was tried yet: whoever was to carry it out is gone."
+    else:
+        why = (
+            "It ended its turn before the end, as it does where the portal is frozen. Terraform's lock was given back."
+        )
+    return f"{why} Nothing is lost: the journal knows every step."
 
 
 def _show_resume(edges: Edges, desk: ResetDesk, seen: SeenReset, *, undoes: bool) -> None:

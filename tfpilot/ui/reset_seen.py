@@ -8,7 +8,6 @@ from typing import Final
 
 from tfpilot.core.reset_journal import JournalEntry, StopRequest, steps_of_undo, undone_id
 from tfpilot.core.reset_phases import PhaseLine, holds_lock, phase_lines
-from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.reset_receipt import Receipt
 from tfpilot.core.reset_steps import Action, Outcome, ResetStep
 from tfpilot.edges import Edges
@@ -73,7 +72,7 @@ def see_reset(edges: Edges, reset_id: str, before: SeenReset | None) -> SeenRese
         return before
     return SeenReset(
         view=view,
-        digest=digest_of(view.plan),
+        digest=view.record.digest,
         stop=stop,
         lines=phase_lines(view.steps, view.stored.entries, view.progress),
         receipt=receipt_of(edges, view),
