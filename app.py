@@ -11,10 +11,11 @@ if __name__ == "__main__":
     requests = st.Page("pages/requests.py", title="Requests", icon=":material/inbox:", default=True)
     request = st.Page("pages/request.py", title="Request")
     run_index = st.Page("pages/run_index.py", title="Run index", icon=":material/tag:")
+    locks = st.Page("pages/locks.py", title="Locks", icon=":material/lock:")
     dev_reset = st.Page("pages/dev_reset.py", title="Dev reset", icon=":material/restart_alt:")
-    page = st.navigation([requests, request, run_index, dev_reset], position="hidden")
+    page = st.navigation([requests, request, run_index, locks, dev_reset], position="hidden")
     with shell.explained("app"):
-        shell.sidebar({"TfPilot Ops": [requests, run_index], "Danger zone": [dev_reset]})
+        shell.sidebar({"TfPilot Ops": [requests, run_index, locks], "Danger zone": [dev_reset]})
         page.run()
 else:
     import sys

@@ -26,6 +26,7 @@ from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED, active_key, archived_key
 from tfpilot.adapters.leases import S3Leases
+from tfpilot.adapters.lock_records import S3LockRecords
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.reset_journal import S3ResetJournal
@@ -395,7 +396,8 @@ class FakeWorkflows:
     """GitHub Actions with scripted answers; `orders` tells what was dispatched.
 
     `answer` says what a dispatch is answered with, by default that it started the next run id. `runs` is what the lists
-    show, by workflow file, newest first.
+    show, by workflow file, newest first; `listings` are the repositories whose runs were all listed, and `jobs` those
+    that are at work, by run id.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -404,6 +406,9 @@ class FakeWorkflows:
         self.runs: dict[str, list[WorkflowRun]] = {}
         self.answer: Callable[[DispatchOrder], DispatchAnswer] = self.start
         self.listing_error: GitHubError | None = None
+        self.listings: list[RepoRef] = []
+        self.jobs: dict[int, Sequence[str]] = {}
+        self.jobs_error: GitHubError | None = None
         self.is_complete = True
         self.next_run_id = 9001
         self._clock = clock
@@ -416,6 +421,18 @@ class FakeWorkflows:
             raise self.listing_error
         active = [run for runs in self.runs.values() for run in runs if run.fact.status != "completed"]
         return RunsSeen(tuple(f"run {run.fact.run_id}" for run in active), self.is_complete, 5)
+
+    def runs_since(self, repo: RepoRef, at: datetime, *, deadline: timedelta) -> RunListing:
+        self.listings.append(repo)
+        if self.listing_error is not None:
+            raise self.listing_error
+        found = [run for runs in self.runs.values() for run in runs if run.repo == repo]
+        return RunListing(tuple(found), self.is_complete)
+
+    def running_jobs(self, repo: RepoRef, run_id: int, *, deadline: timedelta) -> Sequence[str]:
+        if self.jobs_error is not None:
+            raise self.jobs_error
+        return self.jobs.get(run_id, ())
 
     def dispatch(self, order: DispatchOrder, *, deadline: timedelta) -> DispatchAnswer:
         self.orders.append(order)
@@ -515,6 +532,7 @@ class InMemory:
             reset_stores=self.reset_stores,
             reset_journal=S3ResetJournal(self.bucket, MemoryBulk(self.bucket)),
             leases=S3Leases(self.bucket),
+            lock_records=S3LockRecords(self.bucket),
             freeze=S3Freeze(self.bucket),
             resets=self.resets,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfpilot.core.bucket_rules import Versioning
 from tfpilot.core.document import MAX_DOCUMENT_BYTES
+from tfpilot.core.model import JsonObject
 from tfpilot.core.reset_plan import ReadObject, sha256_of
 from tfpilot.core.reset_steps import Found, Place, Store
 from tfpilot.core.reset_target import ResetTarget
@@ -77,6 +78,14 @@ class MemoryResetStore:
             return StoredLock(parse_lock(items[id_]), items[id_]) if id_ in items else None
         content = self._stores.objects.get((self._target.bucket, place.key))
         return None if content is None else StoredLock(parse_lock(content), md5_of(content))
+
+    def find_lock_item(self, place: Place) -> JsonObject | None:
+        self._check()
+        id_ = (self._target.lock_table, place.key)
+        if id_ not in self._stores.items:
+            return None
+        info = self._stores.items[id_]
+        return {"LockID": {"S": place.key}, **({} if info is None else {"Info": {"S": info}})}
 
     def find_digest(self, object_key: str) -> str | None:
         return self._digest(digest_id(self._target.bucket, object_key))

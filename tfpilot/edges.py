@@ -14,6 +14,7 @@ from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
 from tfpilot.core.index_fixes import FixRecord, FixStep, IndexMark
 from tfpilot.core.index_listing import IndexListing, IndexObject, VersionHistory
 from tfpilot.core.lease import HeldLease, Lease
+from tfpilot.core.lock_release import LockRecord
 from tfpilot.core.model import (
     Checked,
     Claim,
@@ -123,6 +124,15 @@ class Workflows(Protocol):
 
     def active_runs(self, repo: RepoRef, *, deadline: timedelta) -> RunsSeen:
         """The runs of the allow-listed workflows that are not over, whoever started them. Raises GitHubError."""
+
+    def runs_since(self, repo: RepoRef, at: datetime, *, deadline: timedelta) -> RunListing:
+        """The runs of the allow-listed workflows that may have been under way at that instant or later, by one listing.
+
+        A run lasts 35 days at most, so it reaches back that much further. Raises GitHubError.
+        """
+
+    def running_jobs(self, repo: RepoRef, run_id: int, *, deadline: timedelta) -> Sequence[str]:
+        """The jobs of a run that are at work, of every attempt, each with the step it is at. Raises GitHubError."""
 
 
 class RunIndex(Protocol):
@@ -298,6 +308,9 @@ class ResetStore(Protocol):
     def find_lock(self, place: Place) -> StoredLock | None:
         """The lock that is held there; None where none is. Raises DocumentError."""
 
+    def find_lock_item(self, place: Place) -> JsonObject | None:
+        """Every attribute of a lock item, in DynamoDB's own JSON; None where there is no item."""
+
     def find_digest(self, object_key: str) -> str | None:
         """The digest item of a state; None where there is none. Raises DocumentError where it says nothing."""
 
@@ -396,6 +409,13 @@ class Freeze(Protocol):
 
     def reason(self) -> str:
         """Why the portal is frozen; empty where it is not. Raises StorageError, also where it cannot be told."""
+
+
+class LockRecords(Protocol):
+    """What was known of Terraform locks right before they were released by hand (`ops/backups/locks/`)."""
+
+    def add(self, record: LockRecord) -> str:
+        """Stores the record, and answers its key. Raises ConflictError where its id is taken, StorageError."""
 
 
 class PullIndex(Protocol):
@@ -527,6 +547,7 @@ class Edges:
     reset_stores: ResetStores
     reset_journal: ResetJournal
     leases: Leases
+    lock_records: LockRecords
     freeze: Freeze
     identity: Identity
     doctor: Doctor

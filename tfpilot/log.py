@@ -18,6 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from tfpilot.core.dispatch import DispatchResult
 from tfpilot.core.index_fixes import FixReport, IndexMark
+from tfpilot.core.lock_release import Released
 from tfpilot.core.model import FieldChange, Operator, SyncResult
 from tfpilot.core.reset_receipt import Receipt
 
@@ -142,6 +143,29 @@ def log_index_mark(mark: IndexMark) -> None:
         place=mark.key,
         operator=mark.by,
         reason=mark.reason,
+    )
+
+
+def log_lock_release(released: Released, operator: Operator) -> None:
+    """One line for a Terraform lock that was released by hand, with what became of each of its places."""
+    lock = released.record.judged.lock
+    structlog.get_logger("tfpilot.locks").info(
+        "lock released",
+        target=lock.target,
+        state=lock.object_key,
+        lock_id=lock.handle,
+        verdict=released.record.judged.verdict.value,
+        operator=operator.login,
+        reason=released.record.reason,
+        outcomes={str(part.place): part.outcome.value for part in released.parts},
+        record=released.record_key,
+    )
+
+
+def log_lock_refusal(target: str, object_key: str, operator: Operator, reason: str) -> None:
+    """One line for a Terraform lock that was not released, and why."""
+    structlog.get_logger("tfpilot.locks").info(
+        "lock not released", target=target, state=object_key, operator=operator.login, reason=reason
     )
 
 

@@ -34,6 +34,7 @@ from tfpilot.adapters.index_marks import S3IndexMarks
 from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.leases import S3Leases
 from tfpilot.adapters.lifecycle import S3Lifecycle
+from tfpilot.adapters.lock_records import S3LockRecords
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
@@ -335,6 +336,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         bucket, bulk, clock=_now, cache_path=_cache_path(settings, parts.bucket, "-run-index")
     )
     stack.callback(listings.close)
+    stores = S3ResetStores(bucket, bulk, dynamodb_endpoint=parts.dynamodb_endpoint)
     return Edges(
         documents=S3Documents(bucket),
         snapshots=snapshots,
@@ -352,12 +354,13 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         checked=S3CheckedMemos(bucket),
         backoffs=S3Backoffs(bucket),
         events=S3Events(bucket, bulk),
-        reset_stores=S3ResetStores(bucket, bulk, dynamodb_endpoint=parts.dynamodb_endpoint),
+        reset_stores=stores,
         reset_journal=S3ResetJournal(bucket, bulk),
         leases=S3Leases(bucket),
+        lock_records=S3LockRecords(bucket),
         freeze=S3Freeze(bucket),
         identity=identity,
-        doctor=ConnectionDoctor(bucket, github, clock=_now),
+        doctor=ConnectionDoctor(bucket, github, stores, parts.resets.targets, clock=_now),
         clock=_now,
         sleep=_sleep,
         thresholds=settings.thresholds,

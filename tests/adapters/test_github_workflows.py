@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -194,3 +195,70 @@ def test_a_list_that_github_does_not_give_is_an_error_and_no_empty_list(world, w
     world.faults.add(Fault(FaultKind.STATUS, path="*/runs", status=status))
     with pytest.raises(GitHubError):
         listed(workflows, since=world.now())
+
+
+def test_all_runs_of_the_known_workflows_are_listed_at_once_with_those_that_may_have_lasted_until_then(
+    world, workflows
+):
+    now = world.now()
+    world.add_repo(REPO, workflows={file: file for file in [*FILES.values(), "deploy.yml"]})
+    world.add_run(REPO, "deploy.yml", at=now)
+    ids = [
+        world.add_run(REPO, FILES[kind], at=now - timedelta(days=days)).id
+        for kind, days in ((WorkflowKind.APPLY, 0), (WorkflowKind.PLAN, 34), (WorkflowKind.PLAN, 40))
+    ]
+    world.clear_calls()
+    found = workflows.runs_since(RepoRef("acme", "infra"), now, deadline=SOON)
+    assert ([run.fact.run_id for run in found.runs], found.complete) == (ids, True)
+    assert len(world.calls) == 1
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_runs_and_jobs_that_github_does_not_give_are_an_error_and_no_empty_list(world, workflows, status):
+    world.faults.add(Fault(FaultKind.STATUS, path="*/actions/runs*", status=status))
+    with pytest.raises(GitHubError):
+        workflows.runs_since(RepoRef("acme", "infra"), world.now(), deadline=SOON)
+    with pytest.raises(GitHubError):
+        workflows.running_jobs(RepoRef("acme", "infra"), 1, deadline=SOON)
+
+
+JOBS = [
+    {"run_id": 7, "name": "terraform", "status": "in_progress", "steps": [
+        {"name": "Set up job", "status": "completed"}, {"name": "terraform apply", "status": "in_progress"}]},
+    {"run_id": 7, "name": "notify", "status": "in_progress", "steps": []},
+    {"run_id": 7, "name": "lint", "status": "completed"},
+    {"run_id": 7, "name": "later", "status": "queued"},
+    {"run_id": 7, "name": "approve", "status": "waiting"},
+]  # fmt: skip
+
+
+def jobs_answered(jobs):
+    def answer(heard):
+        assert heard.path.startswith("/repos/acme/infra/actions/runs/7/jobs?filter=all")
+        return 200, {"content-type": "application/json"}, json.dumps({"jobs": jobs}).encode()
+
+    with scripted(answer) as server:
+        edge = GitHubWorkflows(GitHubEdge(settings(server.url)))
+        return edge.running_jobs(RepoRef("acme", "infra"), 7, deadline=SOON)
+
+
+def test_the_jobs_at_work_are_told_with_their_step():
+    assert jobs_answered(JOBS) == ["job terraform, step “terraform apply”", "job notify"]
+
+
+def test_a_run_without_jobs_has_none_at_work():
+    assert jobs_answered([]) == []
+
+
+def test_a_job_of_another_run_is_no_answer():
+    with pytest.raises(GitHubError, match="another run"):
+        jobs_answered([{**JOBS[0], "run_id": 8}])
+
+
+def test_the_jobs_of_a_run_in_the_stand_in_are_read(world, workflows):
+    run = world.add_run(REPO, DESTROY, status="in_progress", started_at=world.now())
+    world.add_job(run.id, name="checks", conclusion="success")
+    world.add_job(run.id, name="approve", status="queued", is_started=False)
+    assert workflows.running_jobs(RepoRef("acme", "infra"), run.id, deadline=SOON) == []
+    world.add_job(run.id, name="terraform", status="in_progress")
+    assert workflows.running_jobs(RepoRef("acme", "infra"), run.id, deadline=SOON) == ["job terraform"]

@@ -32,11 +32,12 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 @dataclass(frozen=True)
 class RunningPortal:
-    """A portal on its sandbox: where it answers, the bucket behind it, the stand-in for GitHub with a token, and what
-    another portal needs to work on the same sandbox."""
+    """A portal on its sandbox: where it answers, the bucket behind it, the lock tables, the stand-in for GitHub with a
+    token, and what another portal needs to work on the same sandbox."""
 
     url: str
     s3: Any
+    tables: Any
     bucket: str
     github_url: str
     github_token: str
@@ -130,17 +131,17 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPortal]:
 
 
 def _running(url: str, environment: Mapping[str, str]) -> RunningPortal:
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
+    session = boto3.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_DEFAULT_REGION"],
     )
+    s3 = session.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL_S3"])
+    tables = session.client("dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL_DYNAMODB"])
     bucket, github, token = (
         environment[name] for name in ("TFPILOT_REQUESTS_BUCKET", "GITHUB_API_URL", "GITHUB_TOKEN")
     )
-    return RunningPortal(url, s3, bucket, github.rstrip("/"), token, environment)
+    return RunningPortal(url, s3, tables, bucket, github.rstrip("/"), token, environment)
 
 
 def _environment(file: Path) -> dict[str, str]:

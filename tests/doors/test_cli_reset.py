@@ -12,7 +12,7 @@ from tests.adapters.github_setup import FILES, REPO
 from tests.builders import request
 from tests.core.reset_world import FOREIGN, document, state_bytes
 from tests.doors.door_setup import APPROVER, Reality, Tfpilot, json_lines, token_of
-from tfpilot.adapters.lock_table import DIGEST, INFO, LockTable
+from tfpilot.adapters.lock_table import DIGEST, INFO, Item, LockTable
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.model import WorkflowKind
 from tfpilot.core.run_index import entry_key, new_entry, render_entry
@@ -169,25 +169,24 @@ def test_a_state_that_changed_between_review_and_apply_is_refused(dev: Dev):
     assert dev.everything() == before
 
 
-PROD = {
-    "environment": ({"environment": "prod"}, "environment prod says prod"),
-    "bucket": ({"state_bucket": "tfstate-live"}, "bucket tfstate-live says live"),
-    "key": ({"key": "production/terraform.tfstate"}, "key production/terraform.tfstate says production"),
-    "table": ({"lock_table": "locks-prod2"}, "table locks-prod2 says prod"),
-    "word": ({"state_bucket": "tfstate-prodeu"}, "bucket tfstate-prodeu says prodeu"),
-}
+PROD = (
+    ({"environment": "prod"}, "environment prod says prod"),
+    ({"state_bucket": "tfstate-live"}, "bucket tfstate-live says live"),
+    ({"key": "production/terraform.tfstate"}, "key production/terraform.tfstate says production"),
+    ({"lock_table": "locks-prod2"}, "table locks-prod2 says prod"),
+    ({"state_bucket": "tfstate-prodeu"}, "bucket tfstate-prodeu says prodeu"),
+)
 
 
-@pytest.mark.parametrize("case", PROD)
 def test_what_says_prod_is_refused_at_plan_and_at_apply_whatever_the_settings_say(
-    dev: Dev, case: str, monkeypatch: pytest.MonkeyPatch
+    dev: Dev, monkeypatch: pytest.MonkeyPatch
 ):
     plan, before = dev.one("plan", "payments-dev"), dev.everything()
     monkeypatch.setenv("TFPILOT_RESET_ENVIRONMENTS", "dev,prod")
-    changes, said = PROD[case]
-    dev.write_targets(**changes)
-    assert said in dev.refusal("plan", "payments-dev")
-    assert said in dev.refusal(*dev.apply_arguments(plan))
+    for changes, said in PROD:
+        dev.write_targets(**changes)
+        assert said in dev.refusal("plan", "payments-dev")
+        assert said in dev.refusal(*dev.apply_arguments(plan))
     assert dev.one("check", "payments-dev", code=1)["passed"] is False
     assert dev.everything() == before
 
@@ -241,19 +240,19 @@ def test_an_active_run_at_github_is_refused(dev: Dev):
     assert dev.state() == state_bytes()
 
 
-@pytest.mark.parametrize("half", ["lockfile", "item", "malformed"])
-def test_a_terraform_lock_that_is_held_is_refused(dev: Dev, half: str):
-    plan = dev.one("plan", "payments-dev")
-    if half == "lockfile":
-        dev.states.write(f"{KEY}.tflock", FOREIGN.encode(), if_match=None)
-    else:
-        text = FOREIGN if half == "item" else "{"
-        dev.table.put(f"{dev.states.name}/{KEY}", INFO, text, over=None)
+def test_a_terraform_lock_that_is_held_is_refused(dev: Dev):
+    plan, place = dev.one("plan", "payments-dev"), f"{dev.states.name}/{KEY}"
+    lockfile = dev.states.write(f"{KEY}.tflock", FOREIGN.encode(), if_match=None)
     before = dev.everything()
-    said = "not readable" if half == "malformed" else "held by lena@laptop-17"
-    assert said in dev.refusal("plan", "payments-dev")
-    assert said in dev.refusal(*dev.apply_arguments(plan))
+    assert "held by lena@laptop-17" in dev.refusal("plan", "payments-dev")
+    assert "held by lena@laptop-17" in dev.refusal(*dev.apply_arguments(plan))
     assert dev.everything() == before
+    dev.states.delete(f"{KEY}.tflock", if_match=lockfile.etag)
+    for text, said in ((FOREIGN, "held by lena@laptop-17"), ("{", "not readable")):
+        dev.table.put(place, INFO, text, over=None)
+        assert said in dev.refusal(*dev.apply_arguments(plan))
+        dev.table.remove(Item(place, text), INFO)
+    assert dev.state() == state_bytes()
 
 
 def test_without_versioning_and_for_nearly_all_requests_it_takes_an_acknowledgement(dev: Dev):
@@ -292,6 +291,18 @@ def test_a_reset_that_is_not_there_and_ids_that_cannot_be_one(dev: Dev):
     assert "There is no reset rst_20200101_000000_abcdef" in dev.refusal("receipt", "rst_20200101_000000_abcdef")
     dev.refusal("undo", "../../requests", code=2)
     assert "There is no reset target prod" in dev.refusal("plan", "prod")
+
+
+def test_the_doctor_looks_at_every_target(dev: Dev):
+    [answer] = json_lines(dev.tfpilot("doctor", "--json"))
+    [check] = [each for each in answer if each["name"] == "reset target payments-dev can be read"]
+    assert check["ok"] is True
+    assert check["detail"].startswith("1 of 1 states are there; ")
+    dev.write_targets(lock_table="no-such-table")
+    [answer] = json_lines(dev.tfpilot("doctor", "--json"))
+    [check] = [each for each in answer if each["name"] == "reset target payments-dev can be read"]
+    assert check["ok"] is False
+    assert "in table no-such-table: ResourceNotFoundException" in check["detail"]
 
 
 def test_a_broken_file_of_targets_is_said(dev: Dev):

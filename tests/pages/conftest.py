@@ -17,6 +17,7 @@ from tests.fakes import InMemory
 from tfpilot import wiring
 from tfpilot.config import Settings
 from tfpilot.ui.index_desk import IndexDesk, shelf_of
+from tfpilot.ui.locks_desk import LocksDesk
 
 APP = Path(__file__).parents[2] / "app.py"
 
@@ -45,6 +46,14 @@ class Tab:
         """Goes to the page of the run index, by a link with that query."""
         self.at.run()
         self.at.switch_page("pages/run_index.py")
+        for name, value in query.items():
+            self.at.query_params[name] = value
+        return self.look().look()
+
+    def open_locks(self, **query: str) -> Tab:
+        """Goes to the page of the locks, by a link with that query."""
+        self.at.run()
+        self.at.switch_page("pages/locks.py")
         for name, value in query.items():
             self.at.query_params[name] = value
         return self.look().look()
@@ -116,6 +125,7 @@ class Tab:
         works += _works_of_index(self.at.session_state.get("index_desk", None))
         reset_desk = self.at.session_state.get("reset_desk", None)
         works += reset_desk.works if reset_desk is not None else []
+        works += _works_of_locks(self.at.session_state.get("locks_desk", None))
         wait(works, timeout=10)
         return bool(works)
 
@@ -127,6 +137,14 @@ def _works_of_index(desk: IndexDesk | None) -> list[Future[Any]]:
     begun = [desk.errand.work if desk.errand else None, *(reading.work for reading in desk.readings)]
     if refreshing is not None and not refreshing.done():
         begun.append(refreshing)
+    return [work for work in begun if work is not None]
+
+
+def _works_of_locks(desk: LocksDesk | None) -> list[Future[Any]]:
+    if desk is None:
+        return []
+    begun = [desk.errand.work if desk.errand else None, desk.list.work]
+    begun += [reading.work for attempt in desk.attempts.values() for reading in attempt.readings]
     return [work for work in begun if work is not None]
 
 

@@ -1,4 +1,4 @@
-"""Checks of the bucket, of GitHub and of the clocks, for a person who wants to know what is wrong."""
+"""Checks of the bucket, of GitHub, of what may be reset and of the clocks, for whoever wants to know what is wrong."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.github import GitHubEdge, Whoami
 from tfpilot.adapters.keys import ACTIVE, ARCHIVED
+from tfpilot.adapters.reset_store import S3ResetStores
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import MAX_DOCUMENT_BYTES
+from tfpilot.core.reset_guards import PLACE_TAG
+from tfpilot.core.reset_steps import Place, Store, lock_places
+from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.run_index import PREFIX as RUN_INDEX
 from tfpilot.edges import Clock, HealthCheck
 from tfpilot.errors import DocumentError, TfPilotError
@@ -27,11 +32,21 @@ WRITTEN: Final = (ACTIVE, ARCHIVED, "logs/", "ops/", "webhooks/github/ratelimit/
 
 
 class ConnectionDoctor:
-    """`Doctor` of a bucket and a GitHub token."""
+    """`Doctor` of a bucket, a GitHub token, and the states and lock tables of the targets of resets."""
 
-    def __init__(self, bucket: Bucket, github: GitHubEdge, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        github: GitHubEdge,
+        stores: S3ResetStores,
+        targets: Sequence[ResetTarget] = (),
+        *,
+        clock: Clock,
+    ) -> None:
         self._bucket = bucket
         self._github = github
+        self._stores = stores
+        self._targets = targets
         self._clock = clock
 
     def checks(self) -> Sequence[HealthCheck]:
@@ -41,6 +56,7 @@ class ConnectionDoctor:
             _checked("bucket takes conditional writes", self._write),
             _checked("clock agrees with the bucket's", self._bucket_clock),
             *self._github_checks(),
+            *(_checked(f"reset target {each.name} can be read", partial(self._target, each)) for each in self._targets),
         ]
 
     def _list(self) -> str:
@@ -85,6 +101,18 @@ class ConnectionDoctor:
             _quota(who),
             _checked("clock agrees with GitHub's", lambda: self._compared(who.at)),
         ]
+
+    def _target(self, target: ResetTarget) -> str:
+        store = self._stores.of(target)
+        tag, versioning = store.tags().get(PLACE_TAG), store.versioning()
+        found = [store.find(Place(Store.STATE_BUCKET, state.object_key)) for state in target.states]
+        for state in target.states:
+            for place in lock_places(target, state.object_key):
+                store.find_lock(place)
+            if target.lock_mode.has_table:
+                store.find_digest(state.object_key)
+        states = f"{sum(each is not None for each in found)} of {len(found)} states are there"
+        return f"{states}; {target.bucket} says {PLACE_TAG} = {tag or 'nothing'}, versioning {versioning}"
 
     def _compared(self, other: datetime | None) -> str:
         if other is None:

@@ -100,6 +100,18 @@ def has_started(data: object, *, run_id: int) -> bool:
     return conclusion not in _NEVER or (conclusion is None and job.text("status") not in _NOT_YET)
 
 
+def running_job(data: object, *, run_id: int) -> str | None:
+    """A job that is at work, by its name and the step it is at; None for one that waits or is over."""
+    job = _Fields(data, "a job")
+    if job.count("run_id") != run_id:
+        raise malformed(f"GitHub answered with a job of another run than {run_id}")
+    if job.text("status") in {"completed", *_NOT_YET}:
+        return None
+    steps = (_Fields(step, "a step of a job") for step in job.items("steps"))
+    step = next((step.find_text("name") for step in steps if step.find_text("status") == "in_progress"), None)
+    return f"job {job.text('name')}, step “{step}”" if step else f"job {job.text('name')}"
+
+
 def repo_of(data: object) -> RepoRef:
     """The present name of a repository."""
     return _Fields(data, "a repository").repo("full_name")

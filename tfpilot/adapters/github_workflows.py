@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +11,9 @@ from github.GithubException import GithubException
 
 from tfpilot.adapters.github import GitHubEdge
 from tfpilot.adapters.github_client import PER_PAGE, Reply, path_of
-from tfpilot.adapters.github_errors import server_time
+from tfpilot.adapters.github_errors import malformed, server_time
 from tfpilot.adapters.github_transport import Allowance, MovedError
-from tfpilot.adapters.github_values import items_of, run_of
+from tfpilot.adapters.github_values import items_of, run_of, running_job
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome, age_order
 from tfpilot.core.model import RepoRef, RunListing, WorkflowRun
 from tfpilot.core.reset_guards import RunsSeen
@@ -86,19 +86,38 @@ class GitHubWorkflows:
 
     def active_runs(self, repo: RepoRef, *, deadline: timedelta) -> RunsSeen:
         """By the list of all runs: a workflow file that the repository has not is no reason not to know."""
+        listing = self.runs_since(repo, self._github_time(), deadline=deadline)
+        active = tuple(
+            f"{run.file} run {run.fact.run_id} ({run.fact.status or 'no status'})"
+            for run in listing.runs
+            if run.fact.status != "completed"
+        )
+        return RunsSeen(active, listing.complete, len(self._github.workflow_files))
+
+    def runs_since(self, repo: RepoRef, at: datetime, *, deadline: timedelta) -> RunListing:
         listing = self._list(
             path_of(repo, "actions", "runs"),
             what=f"runs of {repo}",
-            since=self._github_time() - _LONGEST_RUN,
+            since=at - _LONGEST_RUN,
             allowance=Allowance(deadline),
             most_pages=_MOST_PAGES_OF_ALL,
         )
-        active = tuple(
-            f"{file} run {run.fact.run_id} ({run.fact.status or 'no status'})"
-            for run in listing.runs
-            if run.fact.status != "completed" and (file := file_of(run)) in self._github.workflow_files
-        )
-        return RunsSeen(active, listing.complete, len(self._github.workflow_files))
+        known = self._github.workflow_files
+        return RunListing(tuple(run for run in listing.runs if run.file in known), listing.complete)
+
+    def running_jobs(self, repo: RepoRef, run_id: int, *, deadline: timedelta) -> Sequence[str]:
+        allowance = Allowance(deadline)
+        path = path_of(repo, "actions", "runs", run_id, "jobs")
+        running: list[str] = []
+        for page in range(1, _MOST_PAGES + 1):
+            what = f"jobs of run {run_id} of {repo}"
+            parameters: dict[str, str | int] = {"filter": "all", "per_page": PER_PAGE, "page": page}
+            reply = self._client.get(path, what=what, allowance=allowance, parameters=parameters)
+            jobs = items_of(reply.data, "jobs")
+            running += [told for job in jobs if (told := running_job(job, run_id=run_id)) is not None]
+            if len(jobs) < PER_PAGE:
+                return running
+        raise malformed(f"Run {run_id} of {repo} has more jobs than GitHub allows")
 
     def _list(self, path: str, *, what: str, since: datetime, allowance: Allowance, most_pages: int) -> RunListing:
         found: dict[int, WorkflowRun] = {}
@@ -150,11 +169,6 @@ def _failed(error: GitHubError, began: datetime) -> DispatchAnswer:
     outcome = DispatchOutcome.REFUSED if is_refused else DispatchOutcome.UNKNOWN
     told = _message(error) if is_refused else ""
     return DispatchAnswer(outcome, began, detail=f"{error.message}{f': {told}' if told else ''}")
-
-
-def file_of(run: WorkflowRun) -> str:
-    """The name of a run's workflow file; empty where GitHub names none."""
-    return (run.path or "").partition("@")[0].rpartition("/")[2]
 
 
 def _is_before(run: WorkflowRun, since: datetime) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tfpilot.adapters.s3 import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, TOTAL_ATTEMPTS
 from tfpilot.adapters.s3_errors import code_of
+from tfpilot.core.model import JsonObject
 from tfpilot.errors import ConflictError, DocumentError, StorageError
 
 if TYPE_CHECKING:
@@ -54,11 +57,7 @@ class LockTable:
 
         Raises DocumentError where the attribute is no text, StorageError.
         """
-        try:
-            answer = self._client.get_item(TableName=self.name, Key={_ID: {"S": lock_id}}, ConsistentRead=True)
-        except (ClientError, BotoCoreError) as error:
-            raise self._failed(error, f"read {lock_id}") from error
-        item = answer.get("Item")
+        item = self._get(lock_id)
         if item is None:
             return None
         value: AttributeValueTypeDef = item.get(attribute, {})
@@ -68,6 +67,14 @@ class LockTable:
                 "Terraform did not write it. Look at the item, and remove it by hand if nobody needs it.",
             )
         return Item(lock_id, value.get("S"))
+
+    def find_item(self, lock_id: str) -> JsonObject | None:
+        """Every attribute of the item, in DynamoDB's own JSON, where binaries are base64; None where there is no item.
+
+        Raises StorageError.
+        """
+        item = self._get(lock_id)
+        return None if item is None else {name: _as_json(value) for name, value in item.items()}
 
     def put(self, lock_id: str, attribute: str, text: str, *, over: str | None) -> None:
         """Stores the item where its attribute says `over`, with None only where there is no item.
@@ -116,6 +123,13 @@ class LockTable:
         except (ClientError, BotoCoreError) as error:
             raise self._refused(error, f"remove {found.lock_id}") from error
 
+    def _get(self, lock_id: str) -> Mapping[str, AttributeValueTypeDef] | None:
+        try:
+            answer = self._client.get_item(TableName=self.name, Key={_ID: {"S": lock_id}}, ConsistentRead=True)
+        except (ClientError, BotoCoreError) as error:
+            raise self._failed(error, f"read {lock_id}") from error
+        return answer.get("Item")
+
     def _refused(self, error: ClientError | BotoCoreError, doing: str) -> ConflictError | StorageError:
         if isinstance(error, ClientError) and code_of(error) == _LOST:
             return ConflictError(
@@ -130,3 +144,12 @@ class LockTable:
             f"Could not {doing} in table {self.name}: {told}",
             "Check the table's name and region, and that the credentials may get, put and delete its items.",
         )
+
+
+def _as_json(value: object) -> object:
+    """The value with binaries as base64, as the AWS CLI reads and writes it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {name: _as_json(each) for name, each in value.items()}
+    return [_as_json(each) for each in value] if isinstance(value, list) else value

@@ -15,6 +15,7 @@ from tfpilot.adapters.s3 import Bucket
 from tfpilot.adapters.s3_errors import code_of
 from tfpilot.core.bucket_rules import Versioning
 from tfpilot.core.document import MAX_DOCUMENT_BYTES
+from tfpilot.core.model import JsonObject
 from tfpilot.core.reset_plan import ReadObject, sha256_of
 from tfpilot.core.reset_steps import Found, Place, Store
 from tfpilot.core.reset_target import ResetTarget
@@ -65,6 +66,9 @@ class S3ResetStore:
             return None if item is None else StoredLock(parse_lock(item.text), item.text)
         read = self._state.find_version(place.key, limit_bytes=_MAX_LOCK_BYTES)
         return None if read is None else StoredLock(parse_lock(read.content), read.etag)
+
+    def find_lock_item(self, place: Place) -> JsonObject | None:
+        return self._lock_table.find_item(place.key)
 
     def find_digest(self, object_key: str) -> str | None:
         return self._find_digest(digest_id(self._state.name, object_key))

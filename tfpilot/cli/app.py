@@ -13,6 +13,7 @@ import typer
 
 from tfpilot.cli.dispatch import dispatch_command, unlock_command
 from tfpilot.cli.explain import explain_lines
+from tfpilot.cli.locks import locks
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
 from tfpilot.cli.portal import command_portal, operator_of
 from tfpilot.cli.present import show_checks, show_list, show_request, show_sync
@@ -34,6 +35,7 @@ commands = typer.Typer(
 requests = typer.Typer(no_args_is_help=True, help="Look at requests.")
 commands.add_typer(requests, name="requests")
 commands.add_typer(run_index, name="run-index")
+commands.add_typer(locks, name="locks")
 commands.add_typer(reset, name="reset")
 commands.command("sweep")(sweep_command)
 commands.command("dispatch")(dispatch_command)

@@ -16,7 +16,7 @@ from tfpilot.core.reset_journal import Stage, StepResult
 from tfpilot.core.reset_plan import ArchiveCase, ResetPlan, StateMode, count_cases, people_of
 from tfpilot.core.reset_plan_document import digest_of, plan_fields
 from tfpilot.core.reset_receipt import Receipt, receipt_fields, receipt_markdown
-from tfpilot.core.reset_steps import Outcome, Phase, ResetStep
+from tfpilot.core.reset_steps import Outcome, Phase, ResetRecord, ResetStep
 from tfpilot.core.terraform_state import count_types
 from tfpilot.errors import ConfigError
 from tfpilot.log import log_reset
@@ -104,7 +104,15 @@ def apply_command(
             operator = operator_of(portal)
             plan = plan_reset(portal.edges, target, choices, operator=operator)
             teller = _Teller(as_json=as_json)
-            ended = apply_reset(portal.edges, plan, choices, confirmation, operator=operator, on_group=teller)
+            ended = apply_reset(
+                portal.edges,
+                plan,
+                choices,
+                confirmation,
+                operator=operator,
+                on_begin=teller.begun,
+                on_group=teller,
+            )
             log_reset("reset applied", ended.receipt, operator)
     _show_ended(ended, as_json=as_json)
 
@@ -231,6 +239,10 @@ class _Teller:
     def __init__(self, *, as_json: bool) -> None:
         self._silent = as_json
         self._counts: dict[Phase, int] = {}
+
+    def begun(self, record: ResetRecord) -> None:
+        if not self._silent:
+            show(f"{record.reset_id} begins. Whatever stops it: reset resume {record.reset_id}, or reset undo")
 
     def __call__(self, group: Sequence[ResetStep], results: Sequence[StepResult]) -> None:
         if self._silent:

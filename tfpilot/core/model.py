@@ -244,10 +244,15 @@ class WorkflowRun:
     event: str | None = None
     actor: str | None = None
 
+    @property
+    def file(self) -> str:
+        """The name of the workflow file; empty where GitHub names none."""
+        return (self.path or "").partition("@")[0].rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class RunListing:
-    """Runs of one workflow, newest first. `complete`: every run since the instant that was asked for is among them."""
+    """Runs, newest first. `complete`: every run since the instant that was asked for is among them."""
 
     runs: tuple[WorkflowRun, ...]
     complete: bool

@@ -35,7 +35,8 @@ BATCH_SIZE: Final = 100
 PORTAL: Final = "tfpilot-ops 0.1.0"
 """What Terraform shows as the version of whoever holds its lock."""
 
-_OPERATION: Final = "TfPilot dev reset"
+OPERATION: Final = "TfPilot dev reset"
+"""What Terraform's lock says that its holder does, while a reset holds it."""
 
 
 class Phase(StrEnum):
@@ -253,7 +254,7 @@ def lock_info(record: ResetRecord, plan: ResetPlan, state: PlannedState) -> Lock
     """What Terraform shows whom our lock blocks: the operator, the reset and the reason."""
     return LockInfo(
         id=record.lock_id,
-        operation=_OPERATION,
+        operation=OPERATION,
         info=f"Reset {record.reset_id} of {plan.target.name}: {record.reason}",
         who=f"{record.operator}@tfpilot-ops",
         version=record.version,
