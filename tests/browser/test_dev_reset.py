@@ -213,6 +213,9 @@ def let_its_hold_end(portal: RunningPortal) -> None:
 def test_the_steps_have_no_accessibility_findings_in_either_theme(page: Page, portal: RunningPortal):
     page.goto(f"{portal.url}/dev_reset?target=orders-dev")
     expect(page.get_by_text("9 of 10 passed")).to_be_visible()
+    expect(page.get_by_role("link", name="see the lock")).to_have_attribute(
+        "href", re.compile(r"locks\?lock=orders-dev")
+    )
     check_accessible(page)
     go_to_confirm(page, portal.url)
     check_accessible(page)

@@ -13,7 +13,7 @@ from tfpilot.core.reset_steps import lock_places
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.edges import Edges
 from tfpilot.operations.reset_views import Choices, ScopeCheck, check_scope
-from tfpilot.ui import reset_header, shell, tables, words
+from tfpilot.ui import locks_address, reset_header, shell, tables, words
 from tfpilot.ui.reset_desk import GUARDS_EVERY, ResetDesk, person
 from tfpilot.ui.reset_looks import VERDICTS
 
@@ -94,7 +94,8 @@ def link_to_lock(target: ResetTarget, why: str) -> str:
         for state in target.states
         if any(place.key in why for place in lock_places(target, state.object_key))
     )
-    return f"locks?lock={quote(f'{target.name}/{next(named, target.states[0].object_key)}', safe='')}"
+    address = locks_address.address_of(target.name, next(named, target.states[0].object_key))
+    return f"locks?lock={quote(address, safe='')}"
 
 
 def _what(target: str, choices: Choices) -> tuple[object, ...]:
