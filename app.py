@@ -12,9 +12,10 @@ if __name__ == "__main__":
     request = st.Page("pages/request.py", title="Request")
     run_index = st.Page("pages/run_index.py", title="Run index", icon=":material/tag:")
     locks = st.Page("pages/locks.py", title="Locks", icon=":material/lock:")
-    page = st.navigation([requests, request, run_index, locks], position="hidden")
+    dev_reset = st.Page("pages/dev_reset.py", title="Dev reset", icon=":material/restart_alt:")
+    page = st.navigation([requests, request, run_index, locks, dev_reset], position="hidden")
     with shell.explained("app"):
-        shell.sidebar({"TfPilot Ops": [requests, run_index, locks]})
+        shell.sidebar({"TfPilot Ops": [requests, run_index, locks], "Danger zone": [dev_reset]})
         page.run()
 else:
     import sys

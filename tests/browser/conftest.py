@@ -32,8 +32,8 @@ SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 @dataclass(frozen=True)
 class RunningPortal:
-    """A portal on its sandbox: where it answers, the bucket behind it, the lock tables, and the stand-in for GitHub
-    with a token."""
+    """A portal on its sandbox: where it answers, the bucket behind it, the lock tables, the stand-in for GitHub with a
+    token, and what another portal needs to work on the same sandbox."""
 
     url: str
     s3: Any
@@ -41,6 +41,7 @@ class RunningPortal:
     bucket: str
     github_url: str
     github_token: str
+    environment: Mapping[str, str]
 
     def stored(self, request_id: str) -> tuple[dict[str, Any], str]:
         """The document as it is stored now, and its ETag."""
@@ -140,7 +141,7 @@ def _running(url: str, environment: Mapping[str, str]) -> RunningPortal:
     bucket, github, token = (
         environment[name] for name in ("TFPILOT_REQUESTS_BUCKET", "GITHUB_API_URL", "GITHUB_TOKEN")
     )
-    return RunningPortal(url, s3, tables, bucket, github.rstrip("/"), token)
+    return RunningPortal(url, s3, tables, bucket, github.rstrip("/"), token, environment)
 
 
 def _environment(file: Path) -> dict[str, str]:

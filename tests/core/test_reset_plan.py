@@ -288,7 +288,7 @@ class TestConfirmation:
 
     def test_the_sentences_have_their_numbers(self):
         assert sentence_of(plan(), Acknowledgement.RESOURCES) == "The 4 cloud resources are destroyed or abandoned"
-        assert sentence_of(plan(), Acknowledgement.PEOPLE) == "The 1 people listed know about it"
+        assert sentence_of(plan(), Acknowledgement.PEOPLE) == "The 1 person listed knows about it"
 
     def test_a_plan_is_carried_out_by_its_whole_digest(self):
         made = plan()

@@ -151,7 +151,7 @@ def test_a_wrong_phrase_a_missing_acknowledgement_another_digest_and_no_reason_a
     command, target, *_ = given = dev.apply_arguments(plan)
     wrong = [each if each != plan["phrase"] else "reset payments-dev 000000" for each in given]
     assert "not the phrase" in dev.refusal(*wrong)
-    assert "Not acknowledged: The 1 people" in dev.refusal(*given[:-2])
+    assert "Not acknowledged: The 1 person" in dev.refusal(*given[:-2])
     other = [each if each != plan["digest"] else "0" * 64 for each in given]
     assert "is another one than the one that was reviewed" in dev.refusal(*other)
     empty = [each if each != "broken" else " " for each in given]

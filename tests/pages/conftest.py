@@ -58,6 +58,14 @@ class Tab:
             self.at.query_params[name] = value
         return self.look().look()
 
+    def open_reset(self, **query: str) -> Tab:
+        """Goes to the page Dev reset, by a link with that query."""
+        self.at.run()
+        self.at.switch_page("pages/dev_reset.py")
+        for name, value in query.items():
+            self.at.query_params[name] = value
+        return self.look().look()
+
     def select(self, column: str, *rows: int) -> Tab:
         """Ticks the rows of the table that has that column, counted from 0."""
         (key,) = [table.key for table in self.at.dataframe if column in table.value.columns]
@@ -115,6 +123,8 @@ class Tab:
         if "requests_refreshing" in self.at.session_state:
             works.append(self.at.session_state["requests_refreshing"])
         works += _works_of_index(self.at.session_state.get("index_desk", None))
+        reset_desk = self.at.session_state.get("reset_desk", None)
+        works += reset_desk.works if reset_desk is not None else []
         works += _works_of_locks(self.at.session_state.get("locks_desk", None))
         wait(works, timeout=10)
         return bool(works)

@@ -54,8 +54,10 @@ def phrase_of(plan: ResetPlan) -> str:
 def sentence_of(plan: ResetPlan, acknowledgement: Acknowledgement) -> str:
     """What is acknowledged, with its numbers."""
     if acknowledgement is Acknowledgement.RESOURCES:
-        return f"The {plan.resource_count} cloud resources are destroyed or abandoned"
-    return f"The {len(people_of(plan))} people listed know about it"
+        count = plan.resource_count
+        return f"The {count:,} cloud {'resource is' if count == 1 else 'resources are'} destroyed or abandoned"
+    count = len(people_of(plan))
+    return f"The {count:,} {'person listed knows' if count == 1 else 'people listed know'} about it"
 
 
 def check_confirmed(plan: ResetPlan, *, typed: str, acknowledged: Collection[Acknowledgement]) -> None:

@@ -160,14 +160,19 @@ def plan_undo(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep
     These are the steps in reverse, each the other way round, under Terraform's lock. A step waits for the undo of those
     that needed it: no copy is removed before what it is a copy of is in its place, no digest returns without its state.
     """
+    undoing = steps_of_undo(steps, progress)
+    return _under_lock(steps, tuple(step for step in undoing if not progress.is_settled(step)), progress)
+
+
+def steps_of_undo(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep, ...]:
+    """The steps that take back every change that was made, or may have been, in order; also those that are done."""
     changes = (step for step in steps if step.phase in _CHANGES and step.action is not Action.CHECK_COPY)
     made = [step for step in changes if _may_be_done(step, progress)]
     needed_by: dict[str, list[str]] = {}
     for step in made:
         for name in step.needs:
             needed_by.setdefault(name, []).append(undone_id(step.id))
-    undoing = tuple(_reversed(step, progress, needs=tuple(needed_by.get(step.id, ()))) for step in reversed(made))
-    return _under_lock(steps, tuple(step for step in undoing if not progress.is_settled(step)), progress)
+    return tuple(_reversed(step, progress, needs=tuple(needed_by.get(step.id, ()))) for step in reversed(made))
 
 
 def undone_id(step_id: str) -> str:

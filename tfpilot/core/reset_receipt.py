@@ -142,11 +142,17 @@ def next_actions(receipt: Receipt) -> tuple[str, ...]:
     plan = receipt.plan
     people = len(people_of(plan))
     told = [
-        f"Destroy or import the {plan.resource_count} resources that lost their state." if plan.resource_count else "",
-        f"Tell the {people} people that their requests are archived." if people else "",
+        f"Destroy or import the {_counted(plan.resource_count, 'resource')} that lost their state."
+        if plan.resource_count
+        else "",
+        f"Tell the {_counted(people, 'person', 'people')} that their requests are archived." if people else "",
         "The next plan of this environment starts from an empty state.",
     ]
     return tuple(each for each in told if each)
+
+
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _kept(changes: Iterable[ResetStep], progress: Progress) -> Iterable[Kept]:

@@ -30,6 +30,14 @@ def ask_for_approval(edges: Edges, plan: ResetPlan, *, operator: Operator, reaso
     return edges.reset_journal.find_request(request.digest) or request
 
 
+def find_approval(edges: Edges, digest: str) -> tuple[ApprovalRequest | None, Approval | None]:
+    """What a second admin was asked about a digest, and what one said; each None where nobody did.
+
+    Raises MalformedIdError or StorageError.
+    """
+    return edges.reset_journal.find_request(digest), edges.reset_journal.find_approval(digest)
+
+
 def plan_to_approve(
     edges: Edges, digest: str, choices: Choices, *, operator: Operator
 ) -> tuple[ApprovalRequest, ResetPlan]:

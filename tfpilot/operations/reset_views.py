@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from tfpilot.core.lease import Lease
 from tfpilot.core.model import Operator
 from tfpilot.core.reset_guards import Check
-from tfpilot.core.reset_journal import Progress, Stage, StoredReset, plan_undo, read_journal, stage_of
+from tfpilot.core.reset_journal import (
+    Progress,
+    Stage,
+    StopRequest,
+    StoredReset,
+    plan_undo,
+    read_journal,
+    stage_of,
+)
 from tfpilot.core.reset_plan import ResetPlan, StateMode
+from tfpilot.core.reset_plan_document import differences
 from tfpilot.core.reset_receipt import Receipt, make_receipt
-from tfpilot.core.reset_steps import Found, Move, Outcome, Place, ResetRecord, ResetStep, decide, steps_of
+from tfpilot.core.reset_steps import Found, Move, Outcome, ResetRecord, ResetStep, decide, steps_of
 from tfpilot.core.reset_target import ResetTarget, Scope, find_target
 from tfpilot.edges import Edges
 from tfpilot.errors import NotFoundError
 from tfpilot.operations.reset_guarding import check_guards, look_up
 from tfpilot.operations.reset_lease import lease_name
-from tfpilot.operations.reset_reading import read_scope
+from tfpilot.operations.reset_reading import read_plan, read_scope
 from tfpilot.operations.reset_unused import find_unused
 
+_AT_ONCE: Final = 32
+_LOCK: Final = "lock:"
 _UNFINISHED: Final = frozenset({Stage.NOT_BEGUN, Stage.UNFINISHED, Stage.UNDO_UNFINISHED})
 
 
@@ -112,11 +124,24 @@ def read_reset(edges: Edges, reset_id: str) -> ResetView:
     return view_of(stored, at_work)
 
 
+def look_again(edges: Edges, view: ResetView) -> ResetView:
+    """The same reset as it stands now; reads what its journal has gained. Raises DocumentError or StorageError."""
+    at_work = edges.leases.find(lease_name(view.plan.target), now=edges.clock())
+    news = edges.reset_journal.entries(view.record.reset_id, after=view.progress.next_number - 1)
+    if not news:
+        return replace(view, at_work=at_work)
+    return _view(replace(view.stored, entries=(*view.stored.entries, *news)), view.steps, at_work)
+
+
 def view_of(stored: StoredReset, at_work: Lease | None) -> ResetView:
     """What a stored reset comes to."""
-    steps = steps_of(stored.plan, stored.record)
-    progress = read_journal(stored.entries)
-    return ResetView(stored, steps, progress, stage_of(steps, progress), at_work)
+    return _view(stored, steps_of(stored.plan, stored.record), at_work)
+
+
+def compare_plan(edges: Edges, plan: ResetPlan) -> Sequence[str]:
+    """What differs between the plan and what is there now, a sentence each. Raises StorageError or DocumentError."""
+    again = read_plan(edges, plan.target, state_mode=plan.state_mode, with_index=plan.with_index)
+    return differences(plan, again)
 
 
 def find_unfinished(edges: Edges, target: ResetTarget) -> ResetView | None:
@@ -130,6 +155,24 @@ def find_unfinished(edges: Edges, target: ResetTarget) -> ResetView | None:
             if view.is_unfinished:
                 return view
     return None
+
+
+def find_stop(edges: Edges, view: ResetView) -> StopRequest | None:
+    """The last wish that the reset stop; None where there is none since its last turn began. Raises StorageError."""
+    stop = edges.reset_journal.find_stop(view.record.reset_id)
+    return stop if stop is not None and stop.at >= _last_turn_at(view.stored) else None
+
+
+def _last_turn_at(stored: StoredReset) -> datetime:
+    """When somebody last took the reset up; whoever does takes Terraform's lock first."""
+    at, locks = stored.record.started_at, True
+    for entry in stored.entries:
+        names = (*entry.intents, *(result.step_id for result in entry.results))
+        begins = any(name.startswith(_LOCK) for name in names)
+        if begins and not locks:
+            at = entry.at
+        locks = begins
+    return at
 
 
 def list_resets(edges: Edges) -> Sequence[ResetRecord]:
@@ -154,17 +197,20 @@ def preview_undo(edges: Edges, reset_id: str) -> Sequence[UndoLine]:
     """
     view = read_reset(edges, reset_id)
     store = edges.reset_stores.of(view.plan.target)
+    steps = [step for step in plan_undo(view.steps, view.progress) if not step.is_lock]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reset-undo") as pool:
+        places = list(dict.fromkeys(step.place for step in steps))
+        stands = dict(zip(places, pool.map(store.find, places), strict=True))
     lines = []
-    left: dict[
-        Place, Found | None
-    ] = {}  # by the steps before: the digest of an emptied state makes way for the old one
-    for step in plan_undo(view.steps, view.progress):
-        if step.is_lock:
-            continue
-        found = left[step.place] if step.place in left else store.find(step.place)
-        decision = decide(step, found, outcomes=dict.fromkeys(step.needs, Outcome.DONE))
+    for step in steps:
+        decision = decide(step, stands[step.place], outcomes=dict.fromkeys(step.needs, Outcome.DONE))
         is_free = decision.move is not Move.LEAVE or find_unused(store, view.plan.target, step) is not None
-        if is_free:
-            left[step.place] = None if step.after is None else Found(step.after)
+        if is_free:  # a later step finds what this one leaves: the digest of an emptied state makes way for the old one
+            stands[step.place] = None if step.after is None else Found(step.after)
         lines.append(UndoLine(step, is_free, "" if is_free else decision.reason))
     return lines
+
+
+def _view(stored: StoredReset, steps: tuple[ResetStep, ...], at_work: Lease | None) -> ResetView:
+    progress = read_journal(stored.entries)
+    return ResetView(stored, steps, progress, stage_of(steps, progress), at_work)

@@ -44,11 +44,25 @@ class Reading(Generic[T]):
         """What is wanted next is read, whatever was asked for last. The value stays until then."""
         self._asked = self._asked_at = None
 
-    def collect(self, now: datetime) -> None:
+    def drop(self) -> None:
+        """As `forget`, and what was read last is not shown any more."""
+        self.forget()
+        self.what = self.value = self.at = self.error = self.work = None
+
+    def renew(self, *, after: timedelta, now: datetime) -> None:
+        """Has what is wanted next read again, where it was asked for so long ago and has been read."""
+        if self.work is None and self._asked_at is not None and now - self._asked_at >= after:
+            self.forget()
+
+    def value_of(self, what: Hashable) -> T | None:
+        """The value, where it is the last good one of exactly that."""
+        return self.value if self.what == what else None
+
+    def collect(self, now: datetime, *, patience: float = _A_MOMENT) -> None:
         """Takes in what was read, after a moment's wait for it."""
         if self.work is None:
             return
-        wait([self.work], timeout=_A_MOMENT)
+        wait([self.work], timeout=patience)
         if not self.work.done():
             return
         work, self.work = self.work, None
