@@ -26,7 +26,7 @@ test: $(VENV)/.dev ## install with Chromium, and run every test
 soak: $(VENV)/.dev ## the storm of 5,000 webhooks, which takes minutes
 	TFPILOT_STORM_REQUESTS=280 $(BIN)/pytest tests/doors/test_webhook_storm.py
 
-crash: $(VENV)/.dev ## kill a reset at every write of it, which takes a quarter of an hour
+crash: $(VENV)/.dev ## kill a reset at every write of it, which takes half an hour
 	TFPILOT_CRASH_EVERYTHING=1 $(BIN)/pytest tests/reality/test_crash.py
 
 check: $(VENV)/.dev ## lint, types, layers, and locks against requirements
