@@ -100,7 +100,7 @@ def test_what_was_left_is_listed_with_its_reason():
     assert len(told.undone) == len([step for step in told.done if step.action is not Action.BACK_UP]) - 1 - 2
 
 
-def test_an_edited_request_is_counted_as_kept():
+def test_an_edited_request_and_its_entry_are_counted_as_kept():
     first, number = REQUESTS[0], 0
     reset = Reset(dev_world(), read_plan(dev_world()))
     while f"copy:{first}" not in reset.progress.outcomes:
@@ -112,8 +112,10 @@ def test_an_edited_request_is_counted_as_kept():
     reset.kill_after = None
     reset.resume()
     told = receipt(reset)
-    assert [each.subject for each in told.kept] == [first]
-    assert told.count(Action.REMOVE_REQUEST) == 3
+    assert [(each.subject, each.place.rpartition("/")[2]) for each in told.kept] == [
+        (first, f"{first}.json"), (first, "run-100.json"),
+    ]  # fmt: skip
+    assert (told.count(Action.REMOVE_REQUEST), told.count(Action.REMOVE_ENTRY)) == (3, 3)
     assert "3 of 4 archived" in receipt_markdown(told)
 
 

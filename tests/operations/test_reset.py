@@ -375,6 +375,21 @@ def test_another_process_in_the_same_journal_stops_this_one(dev: DevEnvironment)
         dev.apply(dev.plan(), on_group=AfterGroup(Phase.BACKUP, write_next_entry))
 
 
+def test_a_request_that_is_edited_during_the_reset_stays_with_the_edit_and_with_its_entries(dev: DevEnvironment):
+    edited = document(NEW, version=4)
+    key = next(key for key, content in dev.memory.bucket.contents().items()
+               if key.startswith("webhooks/") and NEW.encode() in content)  # fmt: skip
+    before = dev.contents()
+    edit = AfterGroup(Phase.BACKUP, lambda: dev.memory.bucket.write(f"requests/{NEW}.json", edited))
+    ended = dev.apply(dev.plan(), on_group=edit)
+    assert ended.receipt.stage is Stage.FINISHED
+    assert active(dev, NEW) == edited
+    assert {kept.subject for kept in ended.receipt.kept} == {NEW}
+    assert dev.contents()[key] == before[key]
+    dev.undo(ended)
+    assert dev.contents() == {**before, f"requests/{NEW}.json": edited}
+
+
 @pytest.mark.parametrize("phase", [Phase.COMPARE, Phase.BACKUP, Phase.DIGEST, Phase.STATE, Phase.REQUESTS])
 @pytest.mark.parametrize("way", ["resume", "undo"])
 def test_a_reset_that_is_stopped_gives_its_lock_back_and_goes_on_or_back(dev: DevEnvironment, phase: Phase, way: str):

@@ -338,6 +338,7 @@ def _reversed(step: ResetStep, progress: Progress, *, needs: tuple[str, ...]) ->
         source_version=_kept_version(step, progress) if restores and not in_table else None,
         backup=None,
         needs=needs,
+        follows="",
     )
 
 

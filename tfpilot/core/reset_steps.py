@@ -127,7 +127,8 @@ class ResetStep:
 
     `etag`: that of `before` by the plan, for a write without another reading. What is written is `content` or the
     content of `source` (of its `source_version`, should the present one be another); `backup` is where what the step
-    replaces or removes is kept. `needs` are ids of steps without which this one is left.
+    replaces or removes is kept. `needs` are ids of steps without which this one is left; `follows` is the id of one
+    with which it is left, and that it does not hold up in an undo.
     """
 
     id: str
@@ -143,6 +144,7 @@ class ResetStep:
     source_version: str | None = None
     backup: Place | None = None
     needs: tuple[str, ...] = ()
+    follows: str = ""
 
     @property
     def is_lock(self) -> bool:
@@ -221,6 +223,8 @@ def decide(step: ResetStep, found: Found | None, *, outcomes: Mapping[str, Outco
     unmet = [name for name in step.needs if outcomes.get(name) is not Outcome.DONE]
     if unmet:
         return Decision(Move.LEAVE, reason=f"{unmet[0]} was not done")
+    if outcomes.get(step.follows) is Outcome.LEFT:
+        return Decision(Move.LEAVE, reason=f"{step.follows} was left, too")
     mark = found.mark if found else None
     if mark == step.after:
         return Decision(Move.NOTHING, found)
@@ -454,12 +458,16 @@ def _copy_id(request: PlannedRequest) -> str:
     return f"copy:{request.request_id}"
 
 
+def _remove_id(request_id: str) -> str:
+    return f"request:{request_id}"
+
+
 def _remove_step(request: PlannedRequest, record: ResetRecord) -> ResetStep:
     is_kept = request.case is ArchiveCase.KEPT
     place = Place(Store.REQUESTS_BUCKET, request.document.key)
     archived = Place(Store.REQUESTS_BUCKET, f"{HISTORY}{request.request_id}.json")
     return ResetStep(
-        id=f"request:{request.request_id}",
+        id=_remove_id(request.request_id),
         phase=Phase.REQUESTS,
         action=Action.REMOVE_REQUEST,
         place=place,
@@ -473,6 +481,7 @@ def _remove_step(request: PlannedRequest, record: ResetRecord) -> ResetStep:
 
 
 def _entry_steps(plan: ResetPlan, record: ResetRecord) -> Iterable[ResetStep]:
+    """The entries of a request that stays, because somebody edited it meanwhile, stay with it."""
     for planned in plan.entries:
         place = Place(Store.REQUESTS_BUCKET, planned.entry.key)
         yield ResetStep(
@@ -486,4 +495,5 @@ def _entry_steps(plan: ResetPlan, record: ResetRecord) -> Iterable[ResetStep]:
             etag=planned.entry.etag,
             backup=_entry_backup(record, planned.entry.key),
             needs=(_backup_id(place),),
+            follows=_remove_id(planned.request_id),
         )
