@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,14 @@ from tests.fakes import OUTAGE, InMemory
 from tests.lock_setup import KEY, LOCK, OTHER_KEY, github_run, hold, lock_text, locks_held, targets
 from tests.operations.test_locks import break_store
 from tests.pages.conftest import Tab
+from tests.reset_setup import dev_environment
 from tfpilot import wiring
 from tfpilot.config import Settings
 from tfpilot.core.model import Operator, Role
-from tfpilot.core.reset_steps import OPERATION, Store, lock_places
+from tfpilot.core.reset_steps import OPERATION, Phase, ResetStep, Store, lock_places
 from tfpilot.core.terraform import LockMode
-from tfpilot.errors import ConflictError
+from tfpilot.errors import ConflictError, StorageError
+from tfpilot.operations.reset_views import list_resets
 
 FILES, TABLE = "lockfile-dev", "dynamodb-dev"
 
@@ -76,6 +79,23 @@ def records(memory: InMemory) -> list[dict[str, Any]]:
 
 
 # What is shown
+
+
+def test_the_lock_of_a_reset_that_was_interrupted_leads_to_it(tab: Tab, memory: InMemory):
+    dev = dev_environment(memory)
+    configure(memory)
+
+    def fail(group: Sequence[ResetStep], _results: object) -> None:
+        memory.reset_stores.outage = OUTAGE if group[0].phase is Phase.BACKUP else None
+
+    with pytest.raises(StorageError):
+        dev.apply(dev.plan(), on_group=fail)
+    memory.reset_stores.outage = None
+    [record] = list_resets(memory.edges)
+    table = tab.open_locks().table("Verdict")
+    shown = table["Run and request"][0].replace("\\", "")
+    assert shown == f"[reset {record.reset_id}](dev_reset?reset={record.reset_id})"
+    assert "resume or undo it" in table["Evidence"][0]
 
 
 def test_every_lock_is_shown_worst_first_with_who_since_when_its_run_and_why(tab, world):

@@ -13,6 +13,7 @@ from tfpilot.core.terraform import LockInfo
 from tfpilot.operations.locks import LockList, UnreadLocks
 from tfpilot.ui import shell, tables, words
 from tfpilot.ui.looks import Look
+from tfpilot.ui.reset_address import link_to_reset
 
 VERDICTS: Final[Mapping[LockVerdict, Look]] = {
     LockVerdict.DEAD: Look("Dead", "red", "cancel"),
@@ -86,7 +87,7 @@ def since_of(judged: JudgedLock, now: datetime) -> str:
 
 def _runs(judged: JudgedLock) -> str:
     if judged.reset_id:
-        return f"reset {words.code(judged.reset_id)}"
+        return f"[reset {words.plain(judged.reset_id)}]({link_to_reset(judged.reset_id)})"
     return ", ".join(_run(holder) for holder in judged.runs) or "no run"
 
 
