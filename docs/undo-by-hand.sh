@@ -3,7 +3,8 @@
 # Needs bash, jq and the AWS CLI, with credentials for both buckets and the lock table.
 #
 # Nothing is overwritten that the reset did not leave: what is put back goes only where nothing stands, and what is
-# taken away or replaced must still have the SHA-256 that the receipt names. Whatever differs is told and left.
+# taken away or replaced must still have the SHA-256 that the receipt names. Whatever differs is told and left. States
+# are encrypted as their bucket does it by default: add --server-side-encryption to put_back where they need a key.
 set -euo pipefail
 
 receipt=${1:?Usage: docs/undo-by-hand.sh receipt.json}
@@ -25,20 +26,28 @@ while IFS=$'\t' read -r key lock _; do
   jq -cn --arg id "$id" --arg who "$(id -un)@$(hostname)" --arg path "$lock" --arg at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
     '{ID: $id, Operation: "undo by hand", Info: "", Who: $who, Version: "", Created: $at, Path: $path}' >"$work/lock"
   if [[ $mode != dynamodb ]]; then
-    aws s3api put-object --bucket "$states" --key "$key.tflock" --body "$work/lock" --if-none-match '*' >/dev/null
-    held+=("aws s3api delete-object --bucket $(printf %q "$states") --key $(printf %q "$key.tflock") >/dev/null")
+    etag=$(aws s3api put-object --bucket "$states" --key "$key.tflock" --body "$work/lock" --if-none-match '*' \
+      --query ETag --output text)
+    held+=("aws s3api delete-object --bucket $(printf %q "$states") --key $(printf %q "$key.tflock") \
+      --if-match $(printf %q "$etag") >/dev/null")
   fi
   if [[ $mode != lockfile ]]; then
     item=$(jq -cn --arg id "$lock" --rawfile info "$work/lock" '{LockID: {S: $id}, Info: {S: ($info | rtrimstr("\n"))}}')
     aws dynamodb put-item --table-name "$table" --item "$item" --condition-expression 'attribute_not_exists(LockID)'
     name=$(jq -cn --arg id "$lock" '{LockID: {S: $id}}')
-    held+=("aws dynamodb delete-item --table-name $(printf %q "$table") --key $(printf %q "$name")")
+    ours=$(jq -cn --argjson item "$item" '{":ours": $item.Info}')
+    held+=("aws dynamodb delete-item --table-name $(printf %q "$table") --key $(printf %q "$name") \
+      --condition-expression 'Info = :ours' --expression-attribute-values $(printf %q "$ours")")
   fi
 done <"$work/states"
 
-# Puts a backup back where nothing stands.
-put_back() { # bucket, backup, key
+# Puts a backup back where nothing stands, as long as it is what stood there: by its SHA-256, where the receipt has one.
+put_back() { # bucket, backup, key, SHA-256 or -
   aws s3api get-object --bucket "$1" --key "$2" "$work/body" >/dev/null
+  if [[ $4 != - && $(sha256sum "$work/body" | cut -d' ' -f1) != "$4" ]]; then
+    echo "left $3: its backup $2 is not what stood there"
+    return 1
+  fi
   if aws s3api put-object --bucket "$1" --key "$3" --body "$work/body" --content-type application/json \
     --if-none-match '*' >/dev/null 2>"$work/why"; then
     echo "put back $3"
@@ -55,13 +64,18 @@ etag_of() { # bucket, key, SHA-256
   [[ $(sha256sum "$work/there" | cut -d' ' -f1) == "$3" ]] && echo "$etag"
 }
 
-steps() { jq -r --arg action "$1" '.done[] | select(.action == $action) | [.key, .backup // "", .after // ""] | @tsv' "$receipt"; }
+steps() {
+  jq -r --arg action "$1" \
+    '.done[] | select(.action == $action) | [.key, .backup // "-", .before // "-", .after // "-"] | @tsv' "$receipt"
+}
 
-while IFS=$'\t' read -r key backup _; do put_back "$requests" "$backup" "$key" || true; done < <(steps "remove the entry")
+while IFS=$'\t' read -r key backup before _; do
+  put_back "$requests" "$backup" "$key" "$before" || true
+done < <(steps "remove the entry")
 
 # A request first, and only then is its copy in history/ taken away, or the older one put back.
-while IFS=$'\t' read -r key backup _; do
-  put_back "$requests" "$backup" "$key" || continue
+while IFS=$'\t' read -r key backup before _; do
+  put_back "$requests" "$backup" "$key" "$before" || continue
   archived="history/${key#requests/}"
   line=$(jq -r --arg key "$archived" \
     '.done[] | select(.key == $key and (.action | test("history$"))) | [.action, .backup // "-", .after] | @tsv' "$receipt")
@@ -84,10 +98,10 @@ done < <(steps "remove the request")
 
 # The states, and each digest only once its state is back: the other way round Terraform would refuse the state.
 back=" "
-while IFS=$'\t' read -r key backup _; do
-  put_back "$states" "$backup" "$key" && back+="$key "
+while IFS=$'\t' read -r key backup before _; do
+  put_back "$states" "$backup" "$key" "$before" && back+="$key "
 done < <(steps "remove the state")
-while IFS=$'\t' read -r key backup after; do
+while IFS=$'\t' read -r key backup _ after; do
   if etag=$(etag_of "$states" "$key" "$after"); then
     aws s3api get-object --bucket "$states" --key "$backup" "$work/body" >/dev/null
     name=$(jq -r --arg key "$key" '.states[] | select(.key == $key) | .digestId' "$receipt")

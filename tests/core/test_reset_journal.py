@@ -55,6 +55,9 @@ from tfpilot.errors import DocumentError, RefusedError
 MODES = [pytest.param(lock, state, id=f"{lock}-{state}") for lock in LockMode for state in StateMode]
 A, B, C, D = REQUESTS
 
+PAST_THE_LOCKS = 4 * 3 + 1
+"""Each half of two locks is an intent, a write and a result; then comes the first intent of a change."""
+
 
 def begin(
     lock: LockMode = LockMode.BOTH, state: StateMode = StateMode.REMOVE, *, kill_after: int | None = None
@@ -176,9 +179,16 @@ class TestKilledAnywhere:
         reset.undo()
         assert plan_undo(reset.steps, reset.progress) == ()
 
+    def test_an_undo_that_only_took_locks_has_not_begun(self):
+        reset = finished()
+        assert not until_killed(reset.with_pen(PAST_THE_LOCKS - 1), Reset.undo)
+        assert not reset.progress.undo_began
+        reset.undo()
+        assert stage_of(reset.steps, reset.progress) is Stage.UNDONE
+
     def test_an_undo_that_began_cannot_become_a_reset_again(self):
         reset = finished()
-        assert not until_killed(reset.with_pen(3), Reset.undo)
+        assert not until_killed(reset.with_pen(PAST_THE_LOCKS), Reset.undo)
         with pytest.raises(RefusedError, match="undo of this reset began"):
             reset.resume()
 
@@ -437,5 +447,5 @@ class TestJournal:
         late = until + timedelta(seconds=1)
         with pytest.raises(RefusedError, match="could be undone until 2026-04-01"):
             check_undo(reset.record, reset.progress, undo_days=30, now=late)
-        assert not until_killed(reset.with_pen(3), Reset.undo)
+        assert not until_killed(reset.with_pen(PAST_THE_LOCKS), Reset.undo)
         check_undo(reset.record, reset.progress, undo_days=30, now=late)

@@ -155,7 +155,9 @@ def test_a_wrong_phrase_a_missing_acknowledgement_another_digest_and_no_reason_a
     other = [each if each != plan["digest"] else "0" * 64 for each in given]
     assert "is another one than the one that was reviewed" in dev.refusal(*other)
     empty = [each if each != "broken" else " " for each in given]
-    assert "--reason is empty" in dev.refusal(*empty, code=2)
+    assert "No reason was given" in dev.refusal(*empty)
+    odd = [each if each != "broken" else "caf\udce9" for each in given]
+    assert "characters, or has some that cannot be shown" in dev.refusal(*odd)
     assert (command, target) == ("apply", "payments-dev")
     assert dev.everything() == before
 

@@ -17,7 +17,7 @@ from tfpilot.adapters.reset_store import S3ResetStores
 from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import MAX_DOCUMENT_BYTES
 from tfpilot.core.reset_guards import PLACE_TAG
-from tfpilot.core.reset_steps import Place, Store, lock_places
+from tfpilot.core.reset_steps import Place, Store, seen_lock_places
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.run_index import PREFIX as RUN_INDEX
 from tfpilot.edges import Clock, HealthCheck
@@ -107,7 +107,7 @@ class ConnectionDoctor:
         tag, versioning = store.tags().get(PLACE_TAG), store.versioning()
         found = [store.find(Place(Store.STATE_BUCKET, state.object_key)) for state in target.states]
         for state in target.states:
-            for place in lock_places(target, state.object_key):
+            for place in seen_lock_places(target, state.object_key):
                 store.find_lock(place)
             if target.lock_mode.has_table:
                 store.find_digest(state.object_key)

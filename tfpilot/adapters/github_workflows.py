@@ -92,7 +92,9 @@ class GitHubWorkflows:
             for run in listing.runs
             if run.fact.status != "completed"
         )
-        return RunsSeen(active, listing.complete, len(self._github.workflow_files))
+        # Where none of the known workflows ever ran, the repository's own ones have other names.
+        is_known = not listing.runs or any(run.file in self._github.workflow_files for run in listing.runs)
+        return RunsSeen(active, listing.complete and is_known, len(self._github.workflow_files))
 
     def runs_since(self, repo: RepoRef, at: datetime, *, deadline: timedelta) -> RunListing:
         listing = self._list(

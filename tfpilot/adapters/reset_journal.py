@@ -21,6 +21,7 @@ from tfpilot.core.reset_journal import (
     JournalEntry,
     StopRequest,
     StoredReset,
+    check_stored,
     entry_fields,
     parse_entry,
     parse_record,
@@ -57,11 +58,13 @@ class S3ResetJournal:
         record = self._bucket.find(f"{prefix}record{SUFFIX}", limit_bytes=MAX_RECORD_BYTES)
         if plan is None or record is None:
             raise NotFoundError(f"There is no reset {reset_id}", "`python -m tfpilot reset list` names them.")
-        return StoredReset(
+        stored = StoredReset(
             record=_record(record.content, key=f"{prefix}record{SUFFIX}"),
             plan=parse_plan(plan.content, key=f"{prefix}plan{SUFFIX}"),
             entries=tuple(self.entries(reset_id, after=0)),
         )
+        check_stored(stored, reset_id=reset_id)
+        return stored
 
     def entries(self, reset_id: str, *, after: int) -> Sequence[JournalEntry]:
         prefix = _journal(reset_id)
@@ -81,7 +84,10 @@ class S3ResetJournal:
 
     def put_receipt(self, reset_id: str, number: int, *, as_json: bytes, as_markdown: str) -> None:
         name = f"{_receipts(reset_id)}{_name(number)}"
-        for key, content in ((f"{name}.md", as_markdown.encode()), (f"{name}{SUFFIX}", as_json)):
+        for key, content in (
+            (f"{name}.md", as_markdown.encode(errors="backslashreplace")),
+            (f"{name}{SUFFIX}", as_json),
+        ):
             try:
                 self._bucket.put(key, content, if_match=None)
             except ConflictError:

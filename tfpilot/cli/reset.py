@@ -18,7 +18,6 @@ from tfpilot.core.reset_plan_document import digest_of, plan_fields
 from tfpilot.core.reset_receipt import Receipt, receipt_fields, receipt_markdown
 from tfpilot.core.reset_steps import Outcome, Phase, ResetRecord, ResetStep
 from tfpilot.core.terraform_state import count_types
-from tfpilot.errors import ConfigError
 from tfpilot.log import log_reset
 from tfpilot.operations.reset import Confirmation, Ended, apply_reset, ask_to_stop, plan_reset, resume_reset, undo_reset
 from tfpilot.operations.reset_approval import approve_plan, ask_for_approval
@@ -98,22 +97,20 @@ def apply_command(
     """Carries out the plan with that digest; refused where it would be another one now."""
     choices = Choices(state, not keep_index, no_versioning, most_requests)
     confirmation = Confirmation(digest, typed, frozenset(acknowledge or ()), reason)
-    with failures_shown(as_json=as_json):
-        _check_reason(reason)
-        with command_portal() as portal:
-            operator = operator_of(portal)
-            plan = plan_reset(portal.edges, target, choices, operator=operator)
-            teller = _Teller(as_json=as_json)
-            ended = apply_reset(
-                portal.edges,
-                plan,
-                choices,
-                confirmation,
-                operator=operator,
-                on_begin=teller.begun,
-                on_group=teller,
-            )
-            log_reset("reset applied", ended.receipt, operator)
+    with failures_shown(as_json=as_json), command_portal() as portal:
+        operator = operator_of(portal)
+        plan = plan_reset(portal.edges, target, choices, operator=operator)
+        teller = _Teller(as_json=as_json)
+        ended = apply_reset(
+            portal.edges,
+            plan,
+            choices,
+            confirmation,
+            operator=operator,
+            on_begin=teller.begun,
+            on_group=teller,
+        )
+        log_reset("reset applied", ended.receipt, operator)
     _show_ended(ended, as_json=as_json)
 
 
@@ -255,11 +252,6 @@ class _Teller:
                 show(f"  left: {result.reason}")
 
 
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise ConfigError("--reason is empty", "Say why: whoever comes next reads it in the receipt.")
-
-
 def _show_scope(scope: ScopeCheck, *, as_json: bool) -> None:
     if as_json:
         checks = [
@@ -328,7 +320,7 @@ def _show_ended(ended: Ended, *, as_json: bool) -> None:
         _show_receipt(ended.receipt)
         if ended.stopped:
             show(f"It stopped before the end: {ended.stopped}")
-    sys.exit(DONE if ended.receipt.stage in _ENDS else FAILED)
+    sys.exit(DONE if ended.receipt.stage in _ENDS and not ended.receipt.left_states else FAILED)
 
 
 def _show_receipt(receipt: Receipt) -> None:

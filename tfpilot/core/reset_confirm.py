@@ -14,6 +14,7 @@ from tfpilot.core.reset_plan import ResetPlan, StateMode, people_of
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.errors import MissingRightError, RefusedError
 
+LONGEST_REASON: Final = 300
 _SHOWN_DIGITS: Final = 6
 
 
@@ -77,6 +78,17 @@ def undo_phrase_of(plan: ResetPlan) -> str:
 def check_undo_confirmed(plan: ResetPlan, *, typed: str) -> None:
     """Raises RefusedError unless the phrase of the undo was typed exactly."""
     _check_typed(undo_phrase_of(plan), typed, of=f"the undo of the reset of {plan.target.name}")
+
+
+def check_reason(reason: str) -> None:
+    """Raises RefusedError unless somebody gave a reason that can be stored, shown and put into Terraform's lock."""
+    if not reason.strip():
+        raise RefusedError("No reason was given", "Say why: whoever comes next reads it in the receipt.")
+    if len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise RefusedError(
+            f"The reason is longer than {LONGEST_REASON} characters, or has some that cannot be shown",
+            "Say it in one line.",
+        )
 
 
 def check_digest(plan: ResetPlan, reviewed: str) -> None:

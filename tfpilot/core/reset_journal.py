@@ -16,6 +16,7 @@ from typing import Final
 from tfpilot.core.document import format_time, number_of, object_of, parse_time, text_of
 from tfpilot.core.model import JsonObject
 from tfpilot.core.reset_plan import ResetPlan
+from tfpilot.core.reset_plan_document import digest_of, find_strange_place
 from tfpilot.core.reset_steps import Action, Outcome, Phase, ResetRecord, ResetStep, Store
 from tfpilot.errors import DocumentError, RefusedError
 
@@ -94,6 +95,17 @@ class Progress:
         return self.is_settled(step) and self.results[step.id].outcome is Outcome.LEFT
 
 
+def check_stored(stored: StoredReset, *, reset_id: str) -> None:
+    """Raises DocumentError where record and plan are not of that reset, of one digest, and about places of the plan's
+    own target only: nothing is done by a plan that nobody confirmed."""
+    record, plan = stored.record, stored.plan
+    if (record.reset_id, record.digest, record.target) != (reset_id, digest_of(plan), plan.target.name):
+        raise DocumentError(f"The record of reset {reset_id} is of another plan than the one that is stored", _BY_HAND)
+    strange = find_strange_place(plan)
+    if strange:
+        raise DocumentError(f"The plan of reset {reset_id} names {strange}, which its target has not", _BY_HAND)
+
+
 class Stage(StrEnum):
     """How far a reset came, by the words a person reads."""
 
@@ -121,7 +133,7 @@ def read_journal(entries: Iterable[JournalEntry]) -> Progress:
     return Progress(
         results=results,
         in_doubt=frozenset(in_doubt),
-        undo_began=any(entry.direction is Direction.UNDO for entry in ordered),
+        undo_began=any(entry.direction is Direction.UNDO and not _is_about_locks(entry) for entry in ordered),
         next_number=ordered[-1].number + 1 if ordered else 1,
         last_at=ordered[-1].at if ordered else None,
     )
@@ -154,14 +166,16 @@ def plan_resume(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetSt
     return _under_lock(steps, tuple(step for step in steps if step.id in wanted), progress)
 
 
-def plan_undo(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep, ...]:
+def plan_undo(steps: Sequence[ResetStep], progress: Progress, *, again: bool = False) -> tuple[ResetStep, ...]:
     """What takes back every change that was made, or may have been; empty where all of it was taken back.
 
     These are the steps in reverse, each the other way round, under Terraform's lock. A step waits for the undo of those
     that needed it: no copy is removed before what it is a copy of is in its place, no digest returns without its state.
+    `again`: what an earlier undo left is tried once more, since its place may be free by now.
     """
     undoing = steps_of_undo(steps, progress)
-    return _under_lock(steps, tuple(step for step in undoing if not progress.is_settled(step)), progress)
+    wanted = (step for step in undoing if not progress.is_settled(step) or (again and progress.was_left(step)))
+    return _under_lock(steps, tuple(wanted), progress)
 
 
 def steps_of_undo(steps: Sequence[ResetStep], progress: Progress) -> tuple[ResetStep, ...]:
@@ -299,6 +313,12 @@ def _result(stored: JsonObject) -> StepResult:
         etag=text_of(stored.get("etag")) or "",
         version_id=text_of(stored.get("versionId")),
     )
+
+
+def _is_about_locks(entry: JournalEntry) -> bool:
+    """Whether the entry is only about Terraform's lock, which an undo takes before it begins."""
+    names = (*entry.intents, *(result.step_id for result in entry.results))
+    return bool(names) and all(name.startswith((_LOCK, _UNLOCK)) for name in names)
 
 
 def _under_lock(steps: Sequence[ResetStep], work: tuple[ResetStep, ...], progress: Progress) -> tuple[ResetStep, ...]:

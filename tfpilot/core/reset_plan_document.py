@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from tfpilot.core.document import format_time, parse_json, parse_time
+from tfpilot.core.document import format_time, is_request_id, parse_json, parse_time
 from tfpilot.core.model import JsonObject, RepoRef
 from tfpilot.core.reset_plan import (
     ArchiveCase,
@@ -20,11 +20,14 @@ from tfpilot.core.reset_plan import (
     StateMode,
 )
 from tfpilot.core.reset_target import ResetTarget, StateTarget, Undecided
-from tfpilot.core.terraform import LockMode
+from tfpilot.core.run_index import PREFIX as INDEX_PREFIX
+from tfpilot.core.terraform import LockMode, lock_id
 from tfpilot.core.terraform_state import StateResource, StateSummary
 from tfpilot.errors import DocumentError
 
 FORMAT: Final = 1
+ACTIVE: Final = "requests/"
+HISTORY: Final = "history/"
 
 
 def plan_fields(plan: ResetPlan) -> dict[str, Any]:
@@ -61,6 +64,23 @@ def parse_plan(content: bytes, *, key: str) -> ResetPlan:
     if digest_of(plan) != _object(stored).get("digest"):
         raise DocumentError(f"{key} is not the plan that its digest says", _HINT)
     return plan
+
+
+def find_strange_place(plan: ResetPlan) -> str:
+    """A place in the plan that no reset of its target is about; empty where there is none."""
+    keys = {state.object_key for state in plan.target.states}
+    for state in plan.states:
+        of_it = (state.object_key, lock_id(plan.target.bucket, state.object_key))
+        stored = state.state.key if state.state else state.object_key
+        if state.object_key not in keys or (stored, state.lock_id) != of_it:
+            return state.object_key
+    for request in plan.requests:
+        name = f"{request.request_id}.json"
+        archived = request.archived.key if request.archived else f"{HISTORY}{name}"
+        is_named = is_request_id(request.request_id)
+        if not is_named or (request.document.key, archived) != (f"{ACTIVE}{name}", f"{HISTORY}{name}"):
+            return request.document.key
+    return next((each.entry.key for each in plan.entries if not each.entry.key.startswith(INDEX_PREFIX)), "")
 
 
 def differences(plan: ResetPlan, again: ResetPlan) -> tuple[str, ...]:

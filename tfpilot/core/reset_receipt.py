@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tfpilot.core.document import format_time
+from tfpilot.core.document import format_time, render_document
 from tfpilot.core.reset_journal import Progress, Stage, stage_of, undo_until, undone_id
 from tfpilot.core.reset_plan import PlannedState, ResetPlan, people_of
 from tfpilot.core.reset_plan_document import digest_of
@@ -23,6 +22,7 @@ class Kept:
     subject: str
     place: str
     reason: str
+    phase: Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class Receipt:
     @property
     def undo_command(self) -> str:
         return f"python -m tfpilot reset undo {self.record.reset_id}"
+
+    @property
+    def left_states(self) -> tuple[str, ...]:
+        """The states, by key, that were left as they are, because they are somebody else's by now."""
+        return tuple(dict.fromkeys(each.subject for each in self.kept if each.phase in {Phase.DIGEST, Phase.STATE}))
 
     @property
     def took(self) -> timedelta | None:
@@ -107,7 +112,7 @@ def receipt_fields(receipt: Receipt) -> dict[str, Any]:
 
 def render_receipt(receipt: Receipt) -> bytes:
     """The receipt as it is stored and downloaded."""
-    return (json.dumps(receipt_fields(receipt), indent=2, ensure_ascii=False) + "\n").encode()
+    return render_document(receipt_fields(receipt)) + b"\n"
 
 
 def receipt_markdown(receipt: Receipt) -> str:
@@ -125,6 +130,7 @@ def receipt_markdown(receipt: Receipt) -> str:
                 ("State bucket", f"`{plan.target.bucket}`"),
                 ("Requests bucket", f"`{record.requests_bucket}`"),
                 ("Requests", f"{receipt.count(Action.REMOVE_REQUEST)} of {len(plan.requests)} archived"),
+                *([("Put back by the undo", f"{len(receipt.undone)} places")] if receipt.undone else []),
                 ("Index entries", f"{receipt.count(Action.REMOVE_ENTRY)} of {len(plan.entries)} removed"),
             ]
         ),
@@ -141,12 +147,14 @@ def next_actions(receipt: Receipt) -> tuple[str, ...]:
         return ()
     plan = receipt.plan
     people = len(people_of(plan))
+    gone = {step.subject for step in receipt.done if step.phase is Phase.STATE}
+    lost = sum(each.summary.managed_count for each in plan.states if each.summary and each.object_key in gone)
+    left = ", ".join(receipt.left_states)
     told = [
-        f"Destroy or import the {_counted(plan.resource_count, 'resource')} that lost their state."
-        if plan.resource_count
-        else "",
+        f"Look at {left}: somebody applied meanwhile, and it was left as it is." if left else "",
+        f"Destroy or import the {_counted(lost, 'resource')} that lost their state." if lost else "",
         f"Tell the {_counted(people, 'person', 'people')} that their requests are archived." if people else "",
-        "The next plan of this environment starts from an empty state.",
+        "" if left else "The next plan of this environment starts from an empty state.",
     ]
     return tuple(each for each in told if each)
 
@@ -160,7 +168,7 @@ def _kept(changes: Iterable[ResetStep], progress: Progress) -> Iterable[Kept]:
         for name in (step.id, undone_id(step.id)):
             result = progress.results.get(name)
             if result is not None and result.outcome is Outcome.LEFT:
-                yield Kept(step.subject, str(step.place), result.reason)
+                yield Kept(step.subject, str(step.place), result.reason, step.phase)
 
 
 def _state_fields(receipt: Receipt, state: PlannedState) -> dict[str, Any]:
@@ -214,7 +222,9 @@ def _when(receipt: Receipt) -> str:
     started = f"{receipt.record.started_at:%Y-%m-%d %H:%M:%S}"
     if receipt.ended_at is None or receipt.took is None:
         return f"{started} UTC, not ended"
-    return f"{started} to {receipt.ended_at:%H:%M:%S} UTC, {receipt.took.total_seconds():.0f} s"
+    same_day = receipt.ended_at.date() == receipt.record.started_at.date()
+    ended = f"{receipt.ended_at:%H:%M:%S}" if same_day else f"{receipt.ended_at:%Y-%m-%d %H:%M:%S}"
+    return f"{started} to {ended} UTC, {receipt.took.total_seconds():.0f} s"
 
 
 def _state_lines(receipt: Receipt, state: PlannedState) -> list[str]:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Final
 
 from tfpilot.core.reset_plan import ArchiveCase, PlannedObject, PlannedRequest, PlannedState, ResetPlan, sha256_of
+from tfpilot.core.reset_plan_document import HISTORY
 from tfpilot.core.reset_target import BACKUP_PREFIX, ResetTarget
 from tfpilot.core.run_index import PREFIX as INDEX_PREFIX
 from tfpilot.core.terraform import (
@@ -28,7 +29,6 @@ from tfpilot.core.terraform import (
 )
 
 RESETS: Final = "ops/resets/"
-HISTORY: Final = "history/"
 BATCH_SIZE: Final = 100
 """How many requests are copied before they are removed, so that few are in both places for long."""
 
@@ -275,6 +275,13 @@ def lock_places(target: ResetTarget, object_key: str) -> tuple[Place, ...]:
     if target.lock_mode.has_table:
         places.append(Place(Store.LOCK_TABLE, lock_id(target.bucket, object_key)))
     return tuple(places)
+
+
+def seen_lock_places(target: ResetTarget, object_key: str) -> tuple[Place, ...]:
+    """Where a lock of a state is looked for: beside where the target says, its lockfile in any case. A backend may use
+    another mode than the file of the targets says."""
+    lockfile = Place(Store.STATE_BUCKET, lockfile_key(object_key))
+    return tuple(dict.fromkeys((lockfile, *lock_places(target, object_key))))
 
 
 def state_backup(record: ResetRecord, object_key: str) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tfpilot.core.model import Operator
@@ -14,10 +14,11 @@ from tfpilot.core.reset_confirm import (
     check_approved,
     check_confirmed,
     check_digest,
+    check_reason,
     check_undo_confirmed,
 )
 from tfpilot.core.reset_guards import UNDO_GUARDS, Reading, refuse_unless_passed
-from tfpilot.core.reset_journal import Direction, StopRequest, StoredReset, check_undo, plan_resume, plan_undo
+from tfpilot.core.reset_journal import Direction, Stage, StopRequest, StoredReset, check_undo, plan_resume, plan_undo
 from tfpilot.core.reset_plan import ResetPlan
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.reset_receipt import Receipt, receipt_markdown, render_receipt
@@ -93,6 +94,7 @@ def apply_reset(
     """
     check_may(edges, operator, Right.RESET, environment=plan.target.environment)
     target = _check_still_configured(edges, plan.target)
+    check_reason(confirmation.reason)
     check_digest(plan, confirmation.digest)
     check_confirmed(plan, typed=confirmation.typed, acknowledged=confirmation.acknowledged)
     approval = _approval(edges, plan, operator)
@@ -114,7 +116,8 @@ def resume_reset(
 
     Raises as `apply_reset`, and MalformedIdError and NotFoundError.
     """
-    target = _check_may_go_on(edges, read_reset(edges, reset_id), operator)
+    view = read_reset(edges, reset_id)
+    target = (_check_may_undo if view.progress.undo_began else _check_may_go_on)(edges, view, operator)
     with TargetLease(edges, target, operator, doing=f"going on with reset {reset_id}") as lease:
         view = read_reset(edges, reset_id)
         direction = Direction.UNDO if view.progress.undo_began else Direction.APPLY
@@ -139,14 +142,15 @@ def undo_reset(
     `typed`: the phrase of `undo_phrase_of`. Raises as `resume_reset`.
     """
     view = read_reset(edges, reset_id)
-    target = _check_may_go_on(edges, view, operator)
+    target = _check_may_undo(edges, view, operator)
     check_undo_confirmed(view.plan, typed=typed)
     check_undo(view.record, view.progress, undo_days=edges.resets.undo_days, now=edges.clock())
     with TargetLease(edges, target, operator, doing=f"undoing reset {reset_id}") as lease:
         _check_guards_of_undo(edges, target, operator)
         view = read_reset(edges, reset_id)
+        _check_no_later(edges, view)
         turn = _turn(edges, view, Direction.UNDO, operator=operator, lease=lease, on_group=on_group)
-        return _carried_out(turn, plan_undo(view.steps, view.progress))
+        return _carried_out(turn, plan_undo(view.steps, view.progress, again=True))
 
 
 def ask_to_stop(edges: Edges, reset_id: str, *, operator: Operator) -> None:
@@ -162,16 +166,32 @@ def ask_to_stop(edges: Edges, reset_id: str, *, operator: Operator) -> None:
 def _check_still_configured(edges: Edges, target: ResetTarget) -> ResetTarget:
     """The target. Raises NotFoundError or RefusedError where the settings say something else by now."""
     if get_target(edges, target.name) != target:
-        raise RefusedError(
-            f"The target {target.name} is configured otherwise than when the plan was made",
-            "Nothing was done. Correct the file that TFPILOT_RESET_TARGETS names, or make a new plan.",
-        )
+        raise _configured_otherwise(target)
     return target
+
+
+def _configured_otherwise(target: ResetTarget) -> RefusedError:
+    return RefusedError(
+        f"The target {target.name} is configured otherwise than when the plan was made",
+        "Nothing was done. Correct the file that TFPILOT_RESET_TARGETS names, or make a new plan.",
+    )
 
 
 def _check_may_go_on(edges: Edges, view: ResetView, operator: Operator) -> ResetTarget:
     check_may(edges, operator, Right.RESET, environment=view.plan.target.environment)
     return _check_still_configured(edges, view.plan.target)
+
+
+def _check_may_undo(edges: Edges, view: ResetView, operator: Operator) -> ResetTarget:
+    """As to go on, but for states that were added since: an undo does not touch them."""
+    target = view.plan.target
+    check_may(edges, operator, Right.RESET, environment=target.environment)
+    now = get_target(edges, target.name)
+    if set(target.states) <= set(now.states):
+        now = replace(now, states=target.states)
+    if now != target:
+        raise _configured_otherwise(target)
+    return target
 
 
 def _check_none_unfinished(edges: Edges, target: ResetTarget) -> None:
@@ -181,6 +201,19 @@ def _check_none_unfinished(edges: Edges, target: ResetTarget) -> None:
             f"Reset {view.record.reset_id} of {target.name} is not over: {view.stage}",
             "Resume it or undo it first.",
         )
+
+
+def _check_no_later(edges: Edges, view: ResetView) -> None:
+    """What a later reset took away is not put back below it: the later one is undone first."""
+    for record in edges.reset_journal.list():
+        if record.target != view.record.target or record.started_at <= view.record.started_at:
+            continue
+        later = read_reset(edges, record.reset_id)
+        if later.stage not in {Stage.REFUSED, Stage.UNDONE}:
+            raise RefusedError(
+                f"Reset {record.reset_id} of {record.target} came after {view.record.reset_id}: {later.stage}",
+                f"Undo {record.reset_id} first.",
+            )
 
 
 def _check_guards(

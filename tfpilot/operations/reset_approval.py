@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfpilot.core.model import Operator
-from tfpilot.core.reset_confirm import Approval, ApprovalRequest, approve
+from tfpilot.core.reset_confirm import Approval, ApprovalRequest, approve, check_reason
 from tfpilot.core.reset_plan import ResetPlan
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.roles import Right
@@ -17,6 +17,7 @@ from tfpilot.operations.rights import check_may
 def ask_for_approval(edges: Edges, plan: ResetPlan, *, operator: Operator, reason: str) -> ApprovalRequest:
     """Asks a second admin for this digest. Asking again changes nothing. Raises MissingRightError or StorageError."""
     check_may(edges, operator, Right.RESET, environment=plan.target.environment)
+    check_reason(reason)
     request = ApprovalRequest(
         digest=digest_of(plan),
         target=plan.target.name,

@@ -20,13 +20,13 @@ from tfpilot.core.reset_plan import (
     plan_request,
     plan_state,
 )
-from tfpilot.core.reset_steps import HISTORY, Place, Store, lock_places
+from tfpilot.core.reset_plan_document import ACTIVE, HISTORY
+from tfpilot.core.reset_steps import Place, Store, seen_lock_places
 from tfpilot.core.reset_target import ResetTarget, Scope, StateTarget, scope_of
 from tfpilot.core.terraform import LockInfo, lock_id
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, StorageError
 
-_ACTIVE = "requests/"
 _SUFFIX = ".json"
 
 
@@ -109,7 +109,7 @@ def read_plan(
 def read_locks(edges: Edges, target: ResetTarget) -> tuple[SeenLock, ...]:
     """The Terraform locks that are held on the target's states. Raises StorageError or DocumentError."""
     store = edges.reset_stores.of(target)
-    places = [place for state in target.states for place in lock_places(target, state.object_key)]
+    places = [place for state in target.states for place in seen_lock_places(target, state.object_key)]
     found = ((place, store.find_lock(place)) for place in places)
     return tuple(SeenLock(place.key, lock.lock) for place, lock in found if lock is not None)
 
@@ -118,7 +118,7 @@ def _read_state(
     edges: Edges, target: ResetTarget, state: StateTarget, mode: StateMode, own_lock_id: str
 ) -> PlannedState:
     store = edges.reset_stores.of(target)
-    locks = (store.find_lock(place) for place in lock_places(target, state.object_key))
+    locks = (store.find_lock(place) for place in seen_lock_places(target, state.object_key))
     return plan_state(
         object_key=state.object_key,
         env_path=state.env_path,
@@ -166,7 +166,7 @@ def _parsed(read: ReadObject, request_id: str) -> Request:
 
 
 def _active_key(request_id: str) -> str:
-    return f"{_ACTIVE}{request_id}{_SUFFIX}"
+    return f"{ACTIVE}{request_id}{_SUFFIX}"
 
 
 def _archived_key(request_id: str) -> str:

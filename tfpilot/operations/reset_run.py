@@ -37,6 +37,7 @@ from tfpilot.operations.reset_unused import find_unused, take_away
 
 AT_ONCE: Final = 32
 _MAX_TRIES: Final = 5
+_HELD: Final = frozenset({Phase.DIGEST, Phase.STATE})
 _STARTS: Final = frozenset({Action.TAKE_LOCK, Action.COMPARE})
 _EVENTS: Final = {Action.REMOVE_REQUEST: "request_archived_by_reset", Action.RESTORE: "request_restored_by_reset"}
 
@@ -60,6 +61,7 @@ class ResetRun:
     results: dict[str, StepResult] = field(init=False)
     outcomes: dict[str, Outcome] = field(init=False)
     next_number: int = field(init=False)
+    undo_began: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.began_at = self.edges.clock()
@@ -67,6 +69,7 @@ class ResetRun:
         self.results = dict(self.progress.results)
         self.outcomes = dict(self.progress.outcomes)
         self.next_number = self.progress.next_number
+        self.undo_began = self.progress.undo_began
 
     @property
     def record(self) -> ResetRecord:
@@ -83,10 +86,9 @@ class ResetRun:
         or what was read again differs; StorageError where a store did not answer: then the lock stays, for a resume or
         an undo to find.
         """
-        if self.direction is Direction.UNDO and not self.progress.undo_began:
-            self._journal()  # an undo that finds nothing to do is over all the same
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reset") as pool:
             for group in batches(steps):
+                self._begin_undo(group)
                 stopped = "" if group[0].phase is Phase.UNLOCK else self._why_stop()
                 if stopped:
                     self._release(pool)
@@ -99,7 +101,16 @@ class ResetRun:
                         f"Reset {self.record.reset_id} of {self.plan.target.name} went no further: {results[0].reason}",
                         "Nothing was changed in this turn. Look what changed, or who holds the lock.",
                     )
+        self._begin_undo(())
         return ""
+
+    def _begin_undo(self, group: Sequence[ResetStep]) -> None:
+        """Says in the journal that the undo began, once Terraform's lock is ours: one that is refused before changes
+        nothing, and one that finds nothing to do is over all the same."""
+        if self.direction is Direction.APPLY or self.undo_began or (group and group[0].action is Action.TAKE_LOCK):
+            return
+        self._journal()
+        self.undo_began = True
 
     def _release(self, pool: ThreadPoolExecutor) -> None:
         for step in release_steps(self.plan, self.record):
@@ -211,6 +222,8 @@ class ResetRun:
         return is_object and not was_tried and not looks_only and (step.before is None or bool(step.etag))
 
     def _written(self, step: ResetStep, found: Found | None) -> StepResult:
+        if step.phase in _HELD:
+            self.lease.keep()  # a step before may have lasted longer than others wait for us
         if step.after is None:
             if found is None:
                 raise ValueError("decided to remove nothing")

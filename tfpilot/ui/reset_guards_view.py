@@ -9,7 +9,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from tfpilot.core.reset_guards import Check, Guard, Verdict
-from tfpilot.core.reset_steps import lock_places
+from tfpilot.core.reset_steps import seen_lock_places
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.edges import Edges
 from tfpilot.operations.reset_views import Choices, ScopeCheck, check_scope
@@ -92,7 +92,7 @@ def link_to_lock(target: ResetTarget, why: str) -> str:
     named = (
         state.object_key
         for state in target.states
-        if any(place.key in why for place in lock_places(target, state.object_key))
+        if any(place.key in why for place in seen_lock_places(target, state.object_key))
     )
     address = locks_address.address_of(target.name, next(named, target.states[0].object_key))
     return f"locks?lock={quote(address, safe='')}"

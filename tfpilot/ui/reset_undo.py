@@ -9,7 +9,8 @@ from typing import Final
 import streamlit as st
 
 from tfpilot.core.reset_confirm import undo_phrase_of
-from tfpilot.core.reset_steps import HISTORY, Outcome, Place, Store
+from tfpilot.core.reset_plan_document import HISTORY
+from tfpilot.core.reset_steps import Outcome, Place, Store
 from tfpilot.core.run_index import PREFIX as INDEX
 from tfpilot.edges import Edges
 from tfpilot.operations.reset_views import UndoLine, preview_undo
