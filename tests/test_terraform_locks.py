@@ -12,7 +12,7 @@ import pytest
 from tests.core.reset_world import target
 from tests.fakes import InMemory
 from tests.lock_setup import KEY, edges_on
-from tests.terraform_cli import FAILED, TO_CHANGE, Outcome, Terraform
+from tests.terraform_cli import FAILED, TO_CHANGE, plan_past_itself
 from tests.test_terraform_cli import SLOW, Place, wait_for
 from tfpilot.adapters.lock_table import LockTable
 from tfpilot.adapters.s3 import Bucket, BucketSettings
@@ -28,8 +28,6 @@ from tfpilot.sandbox.lock_table import LocalDynamoDB
 pytestmark = pytest.mark.server
 
 ADMIN = Operator("ops-lead", Role.ADMIN)
-OWN_LOCK = "OperationTypePlan"
-TRIES = 3
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def test_the_lock_of_an_apply_that_was_killed_is_shown_whole_and_after_its_relea
     assert (judged.verdict, judged.lock.other) == (LockVerdict.UNKNOWN, None)
     assert judged.lock.created is not None
     release(memory, edges, chosen, judged.lock.handle)
-    planned = plan_unless_it_blocks_itself(terraform, place)
+    planned = plan_past_itself(terraform, lambda: free(place))
     assert planned.rc == TO_CHANGE, planned.output
 
 
@@ -79,7 +77,7 @@ def test_a_lock_item_that_terraform_cannot_release_is_released_by_its_key(place:
     [judged] = get_lock(edges, chosen.name, KEY).locks
     assert judged.verdict is LockVerdict.MALFORMED
     release(memory, edges, chosen, name)
-    planned = plan_unless_it_blocks_itself(terraform, place)
+    planned = plan_past_itself(terraform, lambda: free(place))
     assert planned.rc == TO_CHANGE, planned.output
 
 
@@ -93,21 +91,15 @@ def test_half_a_lock_blocks_terraform_until_it_is_released(place: Place, memory:
     [judged] = get_lock(edges, chosen.name, KEY).locks
     assert judged.lock.other is not None
     release(memory, edges, chosen, judged.lock.handle)
-    planned = plan_unless_it_blocks_itself(terraform, place)
+    planned = plan_past_itself(terraform, lambda: free(place))
     assert planned.rc == TO_CHANGE, planned.output
 
 
-def plan_unless_it_blocks_itself(terraform: Terraform, place: Place) -> Outcome:
-    """What a plan comes to. Where the answer to its own lock gets lost on a busy machine, its SDK asks once more and it
-    finds itself locked out by its own lock: that lock is taken away, and the plan made again."""
-    for _ in range(TRIES):
-        outcome = terraform.plan()
-        if outcome.rc != FAILED or OWN_LOCK not in outcome.output:
-            return outcome
-        place.bucket.client.delete_object(Bucket=place.bucket.name, Key=lockfile_key(KEY))
-        name = lock_id(place.bucket.name, KEY)
-        place.locks.connect().delete_item(TableName=place.table, Key={"LockID": {"S": name}})
-    raise AssertionError(f"Terraform locked itself out {TRIES} times")
+def free(place: Place) -> None:
+    """Nobody holds the lock any more."""
+    place.bucket.client.delete_object(Bucket=place.bucket.name, Key=lockfile_key(KEY))
+    name = lock_id(place.bucket.name, KEY)
+    place.locks.connect().delete_item(TableName=place.table, Key={"LockID": {"S": name}})
 
 
 def kill_when_it_works(directory: Path, applying) -> None:

@@ -30,6 +30,7 @@ from tfpilot.core.model import Operator, RepoRef, WorkflowKind
 from tfpilot.core.reset_confirm import undo_phrase_of
 from tfpilot.core.reset_guards import PLACE_TAG
 from tfpilot.core.reset_plan import ResetPlan
+from tfpilot.core.reset_steps import Store, lock_places
 from tfpilot.core.reset_target import BACKUP_PREFIX, ResetTarget, StateTarget
 from tfpilot.core.run_index import entry_key, new_entry, render_entry
 from tfpilot.core.terraform import LockMode, digest_id, md5_of
@@ -181,6 +182,15 @@ class RealDev:
         """Requests of the same environment and repository, but of another folder."""
         for number in range(count):
             self.put_request(f"req_dev_other_{number}", targetEnvPath="envs/other")
+
+    def free_locks(self) -> None:
+        """Nobody holds a lock of the environment any more."""
+        for state in self.states:
+            for place in lock_places(self.target, state.object_key):
+                if place.store is Store.LOCK_TABLE:
+                    self.tables.delete_item(TableName=self.table, Key={"LockID": {"S": place.key}})
+                else:
+                    self.state.client.delete_object(Bucket=self.state_bucket, Key=place.key)
 
     def mark_place(self, *, versioning: bool = True) -> None:
         """The tag by which the state bucket proves what it is for, and its versions."""

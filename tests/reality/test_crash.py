@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +26,7 @@ from tests.reality.conftest import NewDev
 from tests.reality.crash_driver import AFTER, BEFORE, Answer, Order
 from tests.reality.real_commands import succeeded, terraform_in
 from tests.reality.real_dev import Contents, RealDev, fill_requests, fill_small
-from tests.terraform_cli import FAILED, NOTHING_TO_DO, TO_CHANGE, Terraform
+from tests.terraform_cli import FAILED, NOTHING_TO_DO, TO_CHANGE, Terraform, plan_past_itself
 from tfpilot.adapters.lock_table import DIGEST
 from tfpilot.core.reset_journal import Stage
 from tfpilot.core.reset_plan import StateMode
@@ -42,7 +43,9 @@ LANES = 3
 EVERYTHING = os.environ.get("TFPILOT_CRASH_EVERYTHING") == "1"
 STRIDE = 1 if EVERYTHING else 8
 CASES = [(mode, StateMode.REMOVE) for mode in LockMode] + [(LockMode.BOTH, StateMode.EMPTY)] * EVERYTHING
-MINUTES_BETWEEN = 2
+LEASE = timedelta(minutes=20)
+"""So long that no process renews it in the middle: every reset makes the same writes, however busy the machine is."""
+MINUTES_BETWEEN = 30
 """Longer than the lease of a process that died."""
 UNTIL_IT_IS_KNOWN = 3
 """The lease, the plan and the record: before the third write nobody can know of the reset, and nothing was changed."""
@@ -87,7 +90,7 @@ def driven(dev: RealDev, before: Contents, state_mode: StateMode = StateMode.REM
     line = [sys.executable, "-m", "tests.reality.crash_driver"]
     with subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdin is not None
-        driver.stdin.write(dev.told() + "\n")
+        driver.stdin.write(replace(dev, lease_for=LEASE).told() + "\n")
         driver.stdin.flush()
         yield Lane(dev, before, driver, state_mode)
 
@@ -212,16 +215,16 @@ def test_terraform_is_blocked_after_a_kill_in_any_phase_and_plans_as_it_should_a
         for phase, number in kills.items():
             told = f"killed in {phase}, at write {number}"
             lane.kill("apply", number)
-            check_blocked(terraform, is_released=phase is Phase.UNLOCK and mode is not LockMode.BOTH, told=told)
+            check_blocked(terraform, dev, is_released=phase is Phase.UNLOCK and mode is not LockMode.BOTH, told=told)
             check_after("resume", lane.order("resume"), lane, told)
-            check_plan(terraform, TO_CHANGE, told)
+            check_plan(terraform, dev, TO_CHANGE, told)
             check_after("undo", lane.order("undo"), lane, told)
-            check_plan(terraform, NOTHING_TO_DO, told)
+            check_plan(terraform, dev, NOTHING_TO_DO, told)
             lane.begin_anew()
             if EVERYTHING:
                 lane.kill("apply", number)
                 check_after("undo", lane.order("undo"), lane, told)
-                check_plan(terraform, NOTHING_TO_DO, told)
+                check_plan(terraform, dev, NOTHING_TO_DO, told)
                 lane.begin_anew()
 
 
@@ -246,9 +249,9 @@ def kills_by_phase(lane: Lane, writes: Sequence[str]) -> dict[Phase, int]:
     return {Phase.LOCK: locks[-1], Phase.COMPARE: locks[-1] + 2, **{p: n for p, n in found.items() if n}}
 
 
-def check_blocked(terraform: Terraform, *, is_released: bool, told: str) -> None:
+def check_blocked(terraform: Terraform, dev: RealDev, *, is_released: bool, told: str) -> None:
     if is_released:
-        check_plan(terraform, TO_CHANGE, told)
+        check_plan(terraform, dev, TO_CHANGE, told)
         return
     blocked = terraform.plan()
     assert blocked.rc == FAILED, f"{told}: {blocked.output}"
@@ -256,6 +259,6 @@ def check_blocked(terraform: Terraform, *, is_released: bool, told: str) -> None
     assert "ops-lead@tfpilot-ops" in blocked.output, told
 
 
-def check_plan(terraform: Terraform, code: int, told: str) -> None:
-    planned = terraform.plan()
+def check_plan(terraform: Terraform, dev: RealDev, code: int, told: str) -> None:
+    planned = plan_past_itself(terraform, dev.free_locks)
     assert planned.rc == code, f"{told}: {planned.output}"

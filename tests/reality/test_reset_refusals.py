@@ -15,7 +15,7 @@ from tests.doors.door_setup import wait_until
 from tests.reality.conftest import NewCommands, NewDev, OpenPortal
 from tests.reality.real_commands import succeeded, terraform_in
 from tests.reality.real_dev import Contents, RealDev, fill_requests
-from tests.terraform_cli import NOTHING_TO_DO, Terraform
+from tests.terraform_cli import NOTHING_TO_DO, Terraform, plan_past_itself
 from tfpilot.core.reset_journal import Stage
 from tfpilot.core.reset_steps import ResetRecord
 from tfpilot.core.terraform import LockMode
@@ -78,7 +78,7 @@ def test_a_live_apply_holds_the_lock_and_nothing_is_touched_by_a_plan_or_an_appl
         assert dev.keys("ops/resets/") == []
         assert list_resets(portal.edges) == []
     terraform_in(dev, terraform.directory, more=SLOW)
-    assert terraform.plan().rc == NOTHING_TO_DO
+    assert plan_past_itself(terraform, dev.free_locks).rc == NOTHING_TO_DO
 
 
 def test_an_apply_that_takes_the_lock_after_the_guards_looked_is_refused_and_keeps_it(
@@ -98,7 +98,7 @@ def test_an_apply_that_takes_the_lock_after_the_guards_looked_is_refused_and_kee
         ended = get_receipt(portal.edges, list_resets(portal.edges)[0].reset_id)
         assert (ended.stage, ended.done) == (Stage.REFUSED, ())
         assert [dev.contents()] == held
-    assert terraform.plan().rc == NOTHING_TO_DO
+    assert plan_past_itself(terraform, dev.free_locks).rc == NOTHING_TO_DO
 
 
 def test_a_state_that_terraform_wrote_after_the_review_is_refused_and_the_lock_given_back(
@@ -112,7 +112,7 @@ def test_a_state_that_terraform_wrote_after_the_review_is_refused_and_the_lock_g
         portal.apply(reviewed)
     assert dev.contents() == changed
     assert get_receipt(portal.edges, list_resets(portal.edges)[0].reset_id).stage is Stage.REFUSED
-    assert terraform.plan().rc == NOTHING_TO_DO
+    assert plan_past_itself(terraform, dev.free_locks).rc == NOTHING_TO_DO
 
 
 def test_an_undo_after_somebody_applied_again_leaves_the_state_and_puts_back_the_rest(
@@ -133,7 +133,7 @@ def test_an_undo_after_somebody_applied_again_leaves_the_state_and_puts_back_the
     digest = {"dev/terraform.tfstate"} if dev.mode.has_table else set()
     assert {each.subject for each in receipt.kept} == {"dev/terraform.tfstate", "req_dev_s3_a"} | digest
     assert any("holds something else" in each.reason for each in receipt.kept)
-    assert terraform.plan().rc == NOTHING_TO_DO
+    assert plan_past_itself(terraform, dev.free_locks).rc == NOTHING_TO_DO
 
 
 def test_an_undo_while_somebody_applies_is_refused_and_touches_nothing(
@@ -147,4 +147,4 @@ def test_an_undo_while_somebody_applies_is_refused_and_touches_nothing(
             portal.undo(ended.receipt.record.reset_id)
         assert dev.contents() == held
     terraform_in(dev, terraform.directory, more=SLOW)
-    assert terraform.plan().rc == NOTHING_TO_DO
+    assert plan_past_itself(terraform, dev.free_locks).rc == NOTHING_TO_DO

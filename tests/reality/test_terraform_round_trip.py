@@ -11,7 +11,7 @@ from tests.doors.door_setup import wait_until
 from tests.reality.conftest import NewCommands, NewDev
 from tests.reality.real_commands import REASON, apply_arguments, reset_ids, succeeded, terraform_in
 from tests.reality.real_dev import DEFAULT_STATE, NAMED_STATE, RealDev
-from tests.terraform_cli import FAILED, NOTHING_TO_DO, TO_CHANGE
+from tests.terraform_cli import FAILED, NOTHING_TO_DO, TO_CHANGE, plan_past_itself
 from tfpilot.core.reset_plan import StateMode
 from tfpilot.core.reset_steps import Place, Store, lock_places
 from tfpilot.core.reset_target import StateTarget
@@ -66,11 +66,11 @@ def test_apply_reset_and_undo_with_real_terraform(
 
     fresh = terraform_in(dev, tmp_path / "fresh")
     succeeded(fresh.init())
-    planned = fresh.plan()
+    planned = plan_past_itself(fresh, dev.free_locks)
     assert planned.rc == TO_CHANGE, planned.output
     assert "2 to add, 0 to change, 0 to destroy" in planned.output
     assert commands.undo(reset_id)["stage"] == "undone"
-    restored = fresh.plan()
+    restored = plan_past_itself(fresh, dev.free_locks)
     assert restored.rc == NOTHING_TO_DO, restored.output
     assert dev.contents() == before
 

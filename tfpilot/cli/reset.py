@@ -235,15 +235,18 @@ class _Teller:
 
     def __init__(self, *, as_json: bool) -> None:
         self._silent = as_json
+        self._begun = ""
         self._counts: dict[Phase, int] = {}
 
     def begun(self, record: ResetRecord) -> None:
-        if not self._silent:
-            show(f"{record.reset_id} begins. Whatever stops it: reset resume {record.reset_id}, or reset undo")
+        self._begun = f"{record.reset_id} begins. Whatever stops it: reset resume {record.reset_id}, or reset undo"
 
     def __call__(self, group: Sequence[ResetStep], results: Sequence[StepResult]) -> None:
         if self._silent:
             return
+        if self._begun:
+            show(self._begun)
+            self._begun = ""
         phase = group[0].phase
         self._counts[phase] = self._counts.get(phase, 0) + len(results)
         show(f"{phase}: {self._counts[phase]}")
