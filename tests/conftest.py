@@ -25,6 +25,11 @@ from tfpilot.sandbox.storage import LocalS3, find_weed
 BUCKETS_AHEAD: Final = 8
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: "tests/reality/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def prompt_servers() -> Iterator[None]:
     """uvicorn looks ten times a second whether it is to end, and then waits as long again: for most tests with a server
