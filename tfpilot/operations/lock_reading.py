@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from tfpilot.core.model import RepoRef, RequestRow, WorkflowKind, WorkflowRun
-from tfpilot.core.reset_steps import ResetRecord, seen_lock_places
+from tfpilot.core.reset_steps import ResetRecord, lock_places, seen_lock_places
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.state_locks import (
     TERRAFORM_KINDS,
@@ -40,7 +40,9 @@ GITHUB_DEADLINE: Final = timedelta(seconds=20)
 def read_places(edges: Edges, target: ResetTarget, object_key: str) -> LockReading:
     """Every place of one state's lock as it is now. Raises StorageError, or DocumentError for what cannot be told."""
     store = edges.reset_stores.of(target)
-    places = tuple(SeenPlace(place, store.find_lock(place)) for place in seen_lock_places(target, object_key))
+    seen = (SeenPlace(place, store.find_lock(place)) for place in seen_lock_places(target, object_key))
+    named = lock_places(target, object_key)
+    places = tuple(each for each in seen if each.place in named or each.stored is not None)
     return LockReading(target.name, object_key, places, edges.clock())
 
 
