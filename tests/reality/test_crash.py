@@ -133,9 +133,16 @@ def test_whoever_is_killed_while_resuming_or_undoing_is_followed_by_another(lane
 
 
 def kill_twice_and(act: str, first: int, second: int, when: str, lane: Lane) -> None:
+    """Requests are moved side by side, so what is left to write after the first kill differs by the few writes of the
+    other request. Whoever has less to write than was counted comes to its end, which is looked at like any other."""
     lane.kill("apply", first)
-    lane.kill(act, second, when)
-    check_after(act, lane.order(act), lane, f"{act} after a kill {when} write {second} of another")
+    answer = lane.order(act, kill_at=second, when=when)
+    if answer.died:
+        assert lane.dev.checksum_errors() == []
+        answer = lane.order(act)
+    else:
+        assert len(answer.writes) < second, f"{act} lived on {when} write {second}: {answer}"
+    check_after(act, answer, lane, f"{act} after a kill {when} write {second} of another")
     lane.begin_anew()
 
 
