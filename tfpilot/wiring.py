@@ -44,7 +44,7 @@ from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.snapshot import BucketSnapshots
 from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings, load_targets
-from tfpilot.core.model import NEVER, Operator, Role
+from tfpilot.core.model import NEVER, Door, Operator, Role
 from tfpilot.core.roles import role_of
 from tfpilot.edges import Edges, GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError, TfPilotError
@@ -53,7 +53,7 @@ from tfpilot.sandbox.run import ADMIN, APPROVER, Sandbox
 RENEW_EVERY: Final = timedelta(seconds=15)
 """How often the list of requests is read again in the background."""
 
-LOCAL_OPERATOR: Final = Operator("local", Role.ADMIN)
+LOCAL_OPERATOR: Final = Operator("local", Role.ADMIN, Door.PAGE)
 """Who uses the pages with TFPILOT_AUTH=local."""
 
 _LOG: Final = structlog.get_logger("tfpilot.wiring")
@@ -213,10 +213,10 @@ def operator_of(portal: Portal) -> Operator:
     """
     token = _own_token(portal)
     if token is None:
-        return Operator("system", Role.SYSTEM)
+        return Operator("system", Role.SYSTEM, Door.COMMAND)
     login = portal.edges.identity.login_of(token)
     rights = portal.edges.rights
-    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers))
+    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers), Door.COMMAND)
 
 
 def _own_token(portal: Portal) -> str | None:

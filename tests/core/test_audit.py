@@ -15,7 +15,6 @@ from tfpilot.core.audit import (
     AuditEvent,
     AuditRecord,
     BrokenLink,
-    Door,
     Flaw,
     Part,
     anchor_fields,
@@ -30,6 +29,7 @@ from tfpilot.core.audit import (
     seal_of,
     verify_chain,
 )
+from tfpilot.core.model import Door
 from tfpilot.errors import DocumentError
 
 KEY = b"a key that the bucket does not hold"

@@ -16,22 +16,12 @@ from enum import StrEnum
 from typing import Any, Final
 
 from tfpilot.core.document import format_time, number_of, object_of, parse_time, text_of
-from tfpilot.core.model import JsonObject
+from tfpilot.core.model import Door, JsonObject
 from tfpilot.errors import DocumentError
 
 FIRST: Final = 1
 NO_SEAL: Final = ""
 """What stands for the seal before the first record of a chain."""
-
-
-class Door(StrEnum):
-    """Where somebody came in."""
-
-    PAGE = "page"
-    HTTP = "http"
-    COMMAND = "command"
-    WEBHOOK = "webhook"
-    SYSTEM = "system"
 
 
 class Part(StrEnum):

@@ -636,12 +636,27 @@ class RepairPlan:
     obstacles: tuple[str, ...] = ()
 
 
+class Door(StrEnum):
+    """Where somebody came in."""
+
+    PAGE = "page"
+    HTTP = "HTTP"
+    COMMAND = "command"
+    WEBHOOK = "webhook"
+    SYSTEM = "system"
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who asks: login as GitHub writes it, and role."""
+    """Who asks: login as GitHub writes it, role, and the door they came in by.
+
+    `signed_in_at`: when they last proved to their sign-in who they are; None where that cannot be known.
+    """
 
     login: str
     role: Role
+    door: Door = Door.SYSTEM
+    signed_in_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

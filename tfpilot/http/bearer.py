@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from tfpilot import wiring
-from tfpilot.core.model import Operator
+from tfpilot.core.model import Door, Operator
 from tfpilot.core.roles import role_of
 from tfpilot.errors import SignatureError, TfPilotError
 from tfpilot.http.answers import error_answer, json_answer
@@ -51,4 +51,4 @@ def _operator(portal: Portal, request: HttpRequest) -> Operator:
         )
     login = portal.edges.identity.login_of(token.strip())
     rights = portal.edges.rights
-    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers))
+    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers), Door.HTTP)

@@ -22,7 +22,7 @@ from tfpilot.core.delivery import (
     check_size,
 )
 from tfpilot.core.facts import TRIGGER_TOLERANCE
-from tfpilot.core.model import Operator, Request, RequestRow, Role, WorkflowKind, WorkflowRun
+from tfpilot.core.model import Door, Operator, Request, RequestRow, Role, WorkflowKind, WorkflowRun
 from tfpilot.core.roles import Right
 from tfpilot.core.run_guard import can_have_started, is_same_repo
 from tfpilot.core.webhook import Decision, decide, ignore, named_by, why_no_request
@@ -42,7 +42,7 @@ from tfpilot.operations.rights import check_may
 from tfpilot.operations.run_events import Outcome, apply_run, change_request, event_of, replay_parked
 
 SHOWN: Final = 50
-_SYSTEM: Final = Operator("system", Role.SYSTEM)
+_SYSTEM: Final = Operator("system", Role.SYSTEM, Door.WEBHOOK)
 
 
 class Disposition(StrEnum):
