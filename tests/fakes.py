@@ -33,6 +33,7 @@ from tfpilot.adapters.reset_journal import S3ResetJournal
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, Written, bare_etag, check_size
 from tfpilot.adapters.snapshot_rows import merge, row_of
+from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord, anchor_of, next_record
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
@@ -471,6 +472,30 @@ class FakeDoctor:
         return self.results
 
 
+class MemoryAudit:
+    """A chain in memory. `failing`: what the next appends raise, None for none."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.failing: StorageError | None = None
+        self._lock = threading.Lock()
+
+    def append(self, event: AuditEvent) -> AuditRecord:
+        with self._lock:
+            if self.failing is not None:
+                raise self.failing
+            after = self.records[-1] if self.records else None
+            self.records.append(next_record(event, chain="memory", after=after, key=b"a-key-for-tests"))
+            return self.records[-1]
+
+    def anchor(self) -> Anchor | None:
+        return anchor_of(self.records[-1], where="memory") if self.records else None
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """(part, operation, subject) of each record, the oldest first."""
+        return [(each.event.part.value, each.event.operation, each.event.subject) for each in self.records]
+
+
 @dataclass
 class InMemory:
     """Everything an operation needs, in memory, with what a test turns and looks at."""
@@ -502,6 +527,7 @@ class InMemory:
         self.index_objects = MemoryIndexObjects(self.bucket)
         self.lifecycle = MemoryLifecycle()
         self.reset_stores = MemoryResetStores(self.bucket)
+        self.audit = MemoryAudit()
 
     @property
     def edges(self) -> Edges:
@@ -534,6 +560,7 @@ class InMemory:
             leases=S3Leases(self.bucket),
             lock_records=S3LockRecords(self.bucket),
             freeze=S3Freeze(self.bucket),
+            audit=self.audit,
             resets=self.resets,
         )
 

@@ -276,7 +276,7 @@ def test_the_example_file_names_every_setting_and_is_itself_usable() -> None:
     assert load_settings() == Settings()
 
 
-@pytest.mark.parametrize("name", ["TFPILOT_READ_ONLY", "TFPILOT_ALLOWED_LOGINS", "TFPILOT_ALLOWED_ORGS"])
+@pytest.mark.parametrize("name", ["TFPILOT_ALLOWED_LOGINS", "TFPILOT_ALLOWED_ORGS"])
 def test_a_setting_that_restricts_and_that_nothing_heeds_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "0")
     load_settings()

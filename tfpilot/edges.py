@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tfpilot.core import delivery
+from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.delivery import HandledDelivery, KeptDelivery, SeenDelivery, StoredDelivery
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
+from tfpilot.core.freeze import FreezeNotice
 from tfpilot.core.index_fixes import FixRecord, FixStep, IndexMark
 from tfpilot.core.index_listing import IndexListing, IndexObject, VersionHistory
 from tfpilot.core.lease import HeldLease, Lease
@@ -407,8 +409,33 @@ class Leases(Protocol):
 class Freeze(Protocol):
     """An admin's stop of all writing (`ops/freeze.json`)."""
 
-    def reason(self) -> str:
-        """Why the portal is frozen; empty where it is not. Raises StorageError, also where it cannot be told."""
+    def find(self, *, max_age: timedelta = timedelta(0)) -> FreezeNotice | None:
+        """The freeze, None where nobody froze the portal; as it was at most `max_age` ago.
+
+        Raises StorageError, also where it cannot be told.
+        """
+
+    def put(self, notice: FreezeNotice) -> None:
+        """Freezes the portal. Raises ConflictError where it is frozen already, or StorageError."""
+
+    def lift(self) -> FreezeNotice | None:
+        """Lifts the freeze, and answers which it was; None where there was none.
+
+        Raises ConflictError (another one was put meanwhile) or StorageError.
+        """
+
+
+class AuditLog(Protocol):
+    """This process's own chain of audit records (`ops/audit/`). It only grows."""
+
+    def append(self, event: AuditEvent) -> AuditRecord:
+        """Stores the event as the next record. Raises StorageError: it may then be stored all the same."""
+
+    def anchor(self) -> Anchor | None:
+        """Keeps the seal of the last record in the chain's head object, and answers it; None where there is no record.
+
+        Raises StorageError.
+        """
 
 
 class LockRecords(Protocol):
@@ -497,6 +524,8 @@ class Rights:
     dev_environments: frozenset[str]
     prod_allowed: frozenset[str]
     destroy_prod_allowed: frozenset[str] = frozenset()
+    read_only: bool = False
+    """Nobody writes, whatever their role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +549,6 @@ class ResetRules:
     deny_terms: tuple[str, ...] = ()
     undo_days: int = 30
     needs_second_admin: bool = False
-    read_only: bool = False
     lease_for: timedelta = timedelta(seconds=60)
 
 
@@ -549,6 +577,7 @@ class Edges:
     leases: Leases
     lock_records: LockRecords
     freeze: Freeze
+    audit: AuditLog
     identity: Identity
     doctor: Doctor
     clock: Clock

@@ -62,6 +62,10 @@ class MissingRightError(RefusedError):
     """The operator's role, or a list of people, does not allow it."""
 
 
+class FrozenError(RefusedError):
+    """An admin has frozen the portal, or it is read-only: nobody writes."""
+
+
 class SignatureError(TfPilotError):
     """A caller could not prove who it is."""
 

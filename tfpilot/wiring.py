@@ -16,6 +16,7 @@ import structlog
 from botocore.exceptions import BotoCoreError
 
 from tfpilot import log
+from tfpilot.adapters.audit_log import NO_KEY, S3AuditLog, new_chain
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Bulk
 from tfpilot.adapters.deliveries import S3Deliveries
@@ -272,6 +273,7 @@ class _Parts:
     rights: Rights
     rules: GitHubRules
     resets: ResetRules
+    audit_keys: tuple[bytes, ...]
     dynamodb_endpoint: str | None = None
 
 
@@ -290,6 +292,7 @@ def _sandbox_parts(sandbox: Sandbox, settings: Settings) -> _Parts:
         rights=replace(settings.rights, admins=ADMIN, approvers=APPROVER),
         rules=replace(settings.rules, webhook_secrets=(sandbox.webhook_secret,)),
         resets=replace(settings.resets, targets=load_targets(sandbox.reset_targets_file)),
+        audit_keys=(sandbox.audit_key.encode(),),
         dynamodb_endpoint=sandbox.dynamodb_endpoint,
     )
 
@@ -304,6 +307,7 @@ def _real_parts(settings: Settings) -> _Parts:
         rights=settings.rights,
         rules=settings.rules,
         resets=settings.resets,
+        audit_keys=settings.audit_keys,
     )
 
 
@@ -359,6 +363,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         leases=S3Leases(bucket),
         lock_records=S3LockRecords(bucket),
         freeze=S3Freeze(bucket),
+        audit=S3AuditLog(bucket, chain=new_chain(_now()), key=next(iter(parts.audit_keys), NO_KEY)),
         identity=identity,
         doctor=ConnectionDoctor(bucket, github, stores, parts.resets.targets, clock=_now),
         clock=_now,

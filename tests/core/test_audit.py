@@ -66,12 +66,12 @@ def head(records: list[AuditRecord], number: int) -> Anchor:
 
 def test_a_chain_that_nobody_touched_is_verified_to_its_end_and_its_tail_is_told():
     records = chain_of(5)
-    report = verify_chain(CHAIN, stored(records), [head(records, 3)], key=KEY)
+    report = verify_chain(CHAIN, stored(records), [head(records, 3)], keys=[KEY])
     assert (report.verified, report.anchored, report.unanchored, report.broken) == (5, 3, 2, None)
 
 
 def test_an_empty_chain_is_whole():
-    assert verify_chain(CHAIN, {}, [], key=KEY).broken is None
+    assert verify_chain(CHAIN, {}, [], keys=[KEY]).broken is None
 
 
 def test_the_first_record_follows_nothing_and_each_next_the_one_before():
@@ -97,7 +97,7 @@ def changed(record: AuditRecord, **changes) -> AuditRecord:
 )
 def test_the_first_bad_link_is_named(change, flaw: Flaw):
     records = chain_of(5)
-    report = verify_chain(CHAIN, {**stored(records), **change(records)}, [], key=KEY)
+    report = verify_chain(CHAIN, {**stored(records), **change(records)}, [], keys=[KEY])
     assert (report.verified, report.broken) == (2, BrokenLink(3, flaw))
 
 
@@ -105,7 +105,7 @@ def test_a_record_that_was_sealed_anew_by_somebody_with_the_key_does_not_fit_the
     records = chain_of(5)
     forged = changed(records[2], actor="somebody")
     forged = replace(forged, seal=seal_of(forged, key=KEY))
-    report = verify_chain(CHAIN, {**stored(records), 3: forged}, [], key=KEY)
+    report = verify_chain(CHAIN, {**stored(records), 3: forged}, [], keys=[KEY])
     assert (report.verified, report.broken) == (3, BrokenLink(4, Flaw.UNLINKED))
 
 
@@ -113,30 +113,30 @@ def test_a_chain_that_was_written_anew_to_its_end_contradicts_its_anchor():
     records, anew = chain_of(4), chain_of(4)
     last = changed(anew[3], actor="somebody")
     anew[3] = replace(last, seal=seal_of(last, key=KEY))
-    report = verify_chain(CHAIN, stored(anew), [head(records, 4)], key=KEY)
+    report = verify_chain(CHAIN, stored(anew), [head(records, 4)], keys=[KEY])
     assert (report.verified, report.broken) == (3, BrokenLink(4, Flaw.REPLACED, "the head"))
 
 
 def test_a_record_that_is_missing_in_the_middle_is_named():
     records = stored(chain_of(5))
     del records[2]
-    assert verify_chain(CHAIN, records, [], key=KEY).broken == BrokenLink(2, Flaw.MISSING)
+    assert verify_chain(CHAIN, records, [], keys=[KEY]).broken == BrokenLink(2, Flaw.MISSING)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
 def test_what_is_cut_off_before_an_anchor_is_missed_and_after_it_is_not(kept: int):
     records = chain_of(5)
     left = stored(records[:kept])
-    report = verify_chain(CHAIN, left, [head(records, 4), replace(head(records, 2), where="receipt")], key=KEY)
+    report = verify_chain(CHAIN, left, [head(records, 4), replace(head(records, 2), where="receipt")], keys=[KEY])
     where = "receipt" if kept < 2 else "the head"
     assert report.broken == BrokenLink(kept + 1, Flaw.CUT_OFF, where)
-    assert verify_chain(CHAIN, stored(records[:4]), [head(records, 4)], key=KEY).broken is None
+    assert verify_chain(CHAIN, stored(records[:4]), [head(records, 4)], keys=[KEY]).broken is None
 
 
 def test_an_anchor_of_another_chain_says_nothing():
     records = chain_of(2)
     other = replace(head(chain_of(9, name="replica-2"), 9), chain="replica-2")
-    assert verify_chain(CHAIN, stored(records), [other], key=KEY).broken is None
+    assert verify_chain(CHAIN, stored(records), [other], keys=[KEY]).broken is None
 
 
 @given(st.data(), st.integers(2, 12))
@@ -154,7 +154,7 @@ def test_whatever_is_changed_or_removed_up_to_the_anchor_is_found_at_its_place(d
         found[place] = changed(records[place - 1], reason="another")
     else:
         found = {number: record for number, record in found.items() if number < place}
-    report = verify_chain(CHAIN, found, [head(records, anchored)], key=KEY)
+    report = verify_chain(CHAIN, found, [head(records, anchored)], keys=[KEY])
     assert report.broken is not None
     assert report.broken.number == place
     assert report.verified == place - 1

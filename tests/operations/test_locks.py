@@ -339,7 +339,7 @@ def test_a_freeze_that_cannot_be_read_counts_as_one(memory: InMemory, dead: Rese
 
 
 def test_a_read_only_portal_releases_nothing(memory: InMemory, dead: ResetTarget) -> None:
-    memory.resets = replace(memory.resets, read_only=True)
+    memory.rights = replace(memory.rights, read_only=True)
     refused(memory, dead, "read-only")
 
 

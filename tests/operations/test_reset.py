@@ -205,7 +205,7 @@ REFUSALS: dict[str, tuple[Callable[[InMemory], Any], str]] = {
         lambda memory: memory.bucket.write("ops/freeze.json", b"{"), "whether the portal is frozen could not be checked"
     ),
     "read-only": (
-        lambda memory: setattr(memory, "resets", replace(memory.resets, read_only=True)), "the portal is read-only"
+        lambda memory: setattr(memory, "rights", replace(memory.rights, read_only=True)), "the portal is read-only"
     ),
 }  # fmt: skip
 

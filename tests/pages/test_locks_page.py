@@ -316,7 +316,7 @@ def test_one_side_that_is_retaken_at_the_last_moment_is_said(tab, memory, monkey
 
 
 def test_the_page_of_a_portal_that_releases_nothing_still_shows_the_locks(tab, world):
-    world.resets = replace(world.resets, read_only=True)
+    world.rights = replace(world.rights, read_only=True)
     configure(world)
     fill(read_twice(tab, world))
     assert "read-only" in tab.text

@@ -1,29 +1,74 @@
-"""Whether an admin has frozen the portal."""
+"""Whether an admin has frozen the portal: frozen while `ops/freeze.json` is there."""
 
 from __future__ import annotations
 
+import threading
+import time
+from datetime import timedelta
 from typing import Final
 
 from tfpilot.adapters.records import MAX_RECORD_BYTES
-from tfpilot.adapters.s3 import Bucket
-from tfpilot.core.document import object_of, parse_json, text_of
-from tfpilot.errors import DocumentError, StorageError
+from tfpilot.adapters.s3 import Body, Bucket
+from tfpilot.core.document import object_of, parse_json, render_document
+from tfpilot.core.freeze import FreezeNotice, notice_fields, parse_notice
+from tfpilot.errors import ConflictError, DocumentError, StorageError
 
 FREEZE: Final = "ops/freeze.json"
-_NO_REASON: Final = "no reason was given"
+_NOW: Final = timedelta(0)
 
 
 class S3Freeze:
-    """`Freeze` on a bucket: frozen while the object is there."""
+    """`Freeze` on a bucket. For any number of threads."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._lock = threading.Lock()
+        self._last: tuple[float, FreezeNotice | None] | None = None
 
-    def reason(self) -> str:
+    def find(self, *, max_age: timedelta = _NOW) -> FreezeNotice | None:
+        with self._lock:
+            last = self._last
+        if last is not None and time.monotonic() - last[0] < max_age.total_seconds():
+            return last[1]
+        asked = time.monotonic()
+        body = self._body()
+        return self._remember(asked, None if body is None else _notice(body))
+
+    def put(self, notice: FreezeNotice) -> None:
+        try:
+            self._bucket.put(FREEZE, render_document(notice_fields(notice)), if_match=None)
+        except ConflictError as error:
+            raise ConflictError("The portal is frozen already", "Look who froze it, and why.") from error
+        self._remember(time.monotonic(), notice)
+
+    def lift(self) -> FreezeNotice | None:
+        try:
+            body = self._body()
+        except StorageError as unreadable:
+            if not isinstance(unreadable.__cause__, DocumentError):
+                raise
+            raise StorageError(unreadable.message, f"Remove {FREEZE} from the bucket by hand.") from unreadable
+        if body is None:
+            return self._remember(time.monotonic(), None)
+        self._bucket.delete(FREEZE, if_match=body.etag)
+        self._remember(time.monotonic(), None)
+        return _notice(body)
+
+    def _body(self) -> Body | None:
         try:
             body = self._bucket.find(FREEZE, limit_bytes=MAX_RECORD_BYTES)
-            if body is None:
-                return ""
-            return text_of(object_of(parse_json(body.content, what=FREEZE)).get("reason")) or _NO_REASON
+            if body is not None:
+                parse_json(body.content, what=FREEZE)
         except DocumentError as error:
-            raise StorageError(error.message, f"Look at {FREEZE}: while it is there, nothing is reset.") from error
+            raise StorageError(error.message, f"Look at {FREEZE}: while it is there, nothing is written.") from error
+        return body
+
+    def _remember(self, asked: float, notice: FreezeNotice | None) -> FreezeNotice | None:
+        with self._lock:
+            if self._last is None or self._last[0] <= asked:
+                self._last = (asked, notice)
+        return notice
+
+
+def _notice(body: Body) -> FreezeNotice:
+    return parse_notice(object_of(parse_json(body.content, what=FREEZE)))

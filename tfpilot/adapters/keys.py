@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Final
 
 from tfpilot.core.document import check_request_id
@@ -20,6 +21,8 @@ WEB_APP_DELIVERIES: Final = "webhooks/github/deliveries/"
 LEASES: Final = "ops/leases/"
 RESETS: Final = "ops/resets/"
 RESET_APPROVALS: Final = "ops/resets/approvals/"
+AUDIT_RECORDS: Final = "ops/audit/records/"
+AUDIT_HEADS: Final = "ops/audit/heads/"
 SUFFIX: Final = ".json"
 
 
@@ -56,3 +59,18 @@ def dispatch_key(request_id: str, nonce: str) -> str:
 def parked_prefix(kind: WorkflowKind, run_id: int) -> str:
     """Where deliveries wait for that run's request."""
     return f"{PARKED}{kind.value}/run-{run_id}/"
+
+
+def audit_day_prefix(day: date) -> str:
+    """Where the audit records are that were stored first on that day, in UTC."""
+    return f"{AUDIT_RECORDS}{day:%Y-%m-%d}/"
+
+
+def audit_batch_key(chain: str, number: int, at: datetime) -> str:
+    """Where the records of a chain from that number on are. `at`: the time of the first one."""
+    return f"{audit_day_prefix(at.astimezone(UTC).date())}{chain}/{number:09}{SUFFIX}"
+
+
+def audit_head_key(chain: str) -> str:
+    """Where the last seal of a chain is kept."""
+    return f"{AUDIT_HEADS}{chain}{SUFFIX}"

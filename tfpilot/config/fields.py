@@ -14,6 +14,7 @@ from tfpilot.core.model import WorkflowKind
 
 LONGEST_STUCK_MINUTES: Final = 7 * 24 * 60
 LONGEST_UNDO_DAYS: Final = 3650
+SHORTEST_AUDIT_KEY: Final = 32
 SHORTEST_WEBHOOK_SECRET: Final = 16
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -83,6 +84,13 @@ def _kinds(names: frozenset[str]) -> frozenset[WorkflowKind]:
     return frozenset(WorkflowKind(name) for name in names)
 
 
+def _audit_key(value: SecretStr) -> SecretStr:
+    # A short key can be guessed offline from one record.
+    if any(len(part.strip()) < SHORTEST_AUDIT_KEY for part in value.get_secret_value().split(",")):
+        raise ValueError(f"must have at least {SHORTEST_AUDIT_KEY} characters (each, where several are given)")
+    return value
+
+
 def _webhook_secret(value: SecretStr) -> SecretStr:
     # A short secret can be guessed offline from one signed delivery.
     if any(len(part.strip()) < SHORTEST_WEBHOOK_SECRET for part in value.get_secret_value().split(",")):
@@ -127,6 +135,7 @@ Directory = Annotated[Path, AfterValidator(_directory)]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 Logins = Annotated[Names, AfterValidator(_lower)]
 Kinds = Annotated[frozenset[WorkflowKind], NoDecode, AfterValidator(_kinds), BeforeValidator(_names)]
+AuditKey = Annotated[SecretStr, AfterValidator(_audit_key)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 Auth = Annotated[Literal["local"], BeforeValidator(_available_auth)]

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tfpilot.config.fields import (
     AppId,
+    AuditKey,
     Auth,
     Branch,
     BucketName,
@@ -41,7 +42,6 @@ from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
 _NOT_AVAILABLE: Final = (
-    "TFPILOT_READ_ONLY",
     "TFPILOT_ALLOWED_LOGINS",
     "TFPILOT_ALLOWED_ORGS",
 )
@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     reset_second_admin: Switch = Field(default=False, validation_alias="TFPILOT_RESET_SECOND_ADMIN")
     undo_days: Days = Field(30, validation_alias="TFPILOT_UNDO_DAYS")
 
+    read_only: Switch = Field(default=False, validation_alias="TFPILOT_READ_ONLY")
+    audit_key: AuditKey | None = Field(None, validation_alias="TFPILOT_AUDIT_KEY")
+    """One key, or several separated by commas while they are being changed: the first seals, all of them verify."""
+
     sandbox: Switch = Field(default=False, validation_alias="TFPILOT_SANDBOX")
     """The sandbox takes the place of the bucket and of GitHub, whatever else is set."""
     sandbox_dir: Directory | None = Field(None, validation_alias="TFPILOT_SANDBOX_DIR")
@@ -128,6 +132,7 @@ class Settings(BaseSettings):
             dev_environments=self.reset_environments,
             prod_allowed=self.prod_allowed_users,
             destroy_prod_allowed=self.destroy_prod_allowed_users,
+            read_only=self.read_only,
         )
 
     @property
@@ -150,6 +155,12 @@ class Settings(BaseSettings):
             dry_run_kinds=self.dry_run_kinds,
             webhook_secrets=tuple(secret for part in secrets.split(",") if (secret := part.strip())),
         )
+
+    @property
+    def audit_keys(self) -> tuple[bytes, ...]:
+        """The keys of the audit, the one that seals first; none where it is not set."""
+        listed = self.audit_key.get_secret_value() if self.audit_key else ""
+        return tuple(key.encode() for part in listed.split(",") if (key := part.strip()))
 
     @property
     def workflow_files(self) -> Mapping[WorkflowKind, str]:

@@ -141,17 +141,18 @@ def anchor_of(record: AuditRecord, *, where: str) -> Anchor:
 
 
 def verify_chain(
-    chain: str, records: Mapping[int, AuditRecord | None], anchors: Iterable[Anchor], *, key: bytes
+    chain: str, records: Mapping[int, AuditRecord | None], anchors: Iterable[Anchor], *, keys: Sequence[bytes]
 ) -> ChainReport:
     """Checks a chain from its first record on, up to the first bad link.
 
-    `records`: what is stored under each number, None for what cannot be read as a record.
+    `records`: what is stored under each number, None for what cannot be read as a record. `keys`: those that may have
+    sealed it.
     """
     kept = sorted((anchor for anchor in anchors if anchor.chain == chain), key=lambda anchor: anchor.number)
     last = max([*records, *(anchor.number for anchor in kept)], default=0)
     before, verified, broken = NO_SEAL, 0, None
     for number in range(FIRST, last + 1):
-        flaw = _flaw(chain, number, records, before, key=key)
+        flaw = _flaw(chain, number, records, before, keys=keys)
         confirmed = [anchor for anchor in kept if anchor.number == number]
         if flaw is None and records[number] is not None:
             before = _sealed(records[number])
@@ -224,6 +225,21 @@ def parse_record(stored: JsonObject, *, key: str) -> AuditRecord:
     return AuditRecord(str(texts["chain"]), number, event, str(texts["before"]), str(texts["seal"]))
 
 
+def render_batch(records: Sequence[AuditRecord]) -> JsonObject:
+    """Records that are stored together, as they are stored."""
+    return {"records": [record_fields(record) for record in records]}
+
+
+def parse_batch(stored: JsonObject, *, key: str) -> tuple[AuditRecord, ...]:
+    """The records in a stored object, whatever their seals. Raises DocumentError where one is none."""
+    records = stored.get("records")
+    if not isinstance(records, list):
+        raise DocumentError(
+            f"{key} holds no audit records", "`python -m tfpilot audit verify` says which chain it breaks."
+        )
+    return tuple(parse_record(object_of(record), key=key) for record in records)
+
+
 def anchor_fields(anchor: Anchor) -> dict[str, Any]:
     """An anchor as it is kept."""
     return {"chain": anchor.chain, "number": anchor.number, "seal": anchor.seal}
@@ -236,7 +252,7 @@ def parse_anchor(stored: JsonObject, *, where: str) -> Anchor | None:
 
 
 def _flaw(
-    chain: str, number: int, records: Mapping[int, AuditRecord | None], before: str, *, key: bytes
+    chain: str, number: int, records: Mapping[int, AuditRecord | None], before: str, *, keys: Sequence[bytes]
 ) -> Flaw | None:
     if number not in records:
         return Flaw.MISSING
@@ -245,7 +261,7 @@ def _flaw(
         return Flaw.UNREADABLE
     if (record.chain, record.number) != (chain, number):
         return Flaw.MISPLACED
-    if not _same(record.seal, seal_of(record, key=key)):
+    if not any(_same(record.seal, seal_of(record, key=key)) for key in keys):
         return Flaw.ALTERED
     return None if _same(record.before, before) else Flaw.UNLINKED
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from tfpilot.core.audit import anchor_fields, parse_anchor
 from tfpilot.core.document import format_time, number_of, object_of, parse_time, text_of
 from tfpilot.core.model import JsonObject
 from tfpilot.core.reset_plan import ResetPlan
@@ -257,6 +258,7 @@ def record_fields(record: ResetRecord) -> dict[str, object]:
         "version": record.version,
         "acceptsNoVersioning": record.accepts_no_versioning,
         "acceptsMostRequests": record.accepts_most_requests,
+        "auditedAs": anchor_fields(record.audited_as) if record.audited_as is not None else None,
     }
 
 
@@ -280,6 +282,7 @@ def parse_record(stored: JsonObject, *, key: str) -> ResetRecord:
         version=str(texts["version"]),
         accepts_no_versioning=stored.get("acceptsNoVersioning") is True,
         accepts_most_requests=stored.get("acceptsMostRequests") is True,
+        audited_as=parse_anchor(object_of(stored.get("auditedAs")), where=key),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tfpilot.core.audit import anchor_fields
 from tfpilot.core.document import format_time, render_document
 from tfpilot.core.reset_journal import Progress, Stage, stage_of, undo_until, undone_id
 from tfpilot.core.reset_plan import PlannedState, ResetPlan, people_of
@@ -91,6 +92,7 @@ def receipt_fields(receipt: Receipt) -> dict[str, Any]:
         "operator": record.operator,
         "approvedBy": record.approved_by or None,
         "reason": record.reason,
+        "auditedAs": anchor_fields(record.audited_as) if record.audited_as is not None else None,
         "startedAt": format_time(record.started_at),
         "endedAt": format_time(receipt.ended_at) if receipt.ended_at else None,
         "planDigest": digest_of(plan),
@@ -127,6 +129,7 @@ def receipt_markdown(receipt: Receipt) -> str:
                 ("When", _when(receipt)),
                 ("Reason", record.reason),
                 ("Plan digest", f"`{digest_of(plan)}`"),
+                *_audited(record),
                 ("State bucket", f"`{plan.target.bucket}`"),
                 ("Requests bucket", f"`{record.requests_bucket}`"),
                 ("Requests", f"{receipt.count(Action.REMOVE_REQUEST)} of {len(plan.requests)} archived"),
@@ -212,6 +215,12 @@ def _step_fields(step: ResetStep) -> dict[str, Any]:
 
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
     return ["| What | Value |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows)]
+
+
+def _audited(record: ResetRecord) -> list[tuple[str, str]]:
+    """The anchor that a receipt carries out of the bucket: whoever cuts the audit off before it is found out."""
+    kept = record.audited_as
+    return [] if kept is None else [("Audit record", f"`{kept.chain}/{kept.number}`, seal `{kept.seal}`")]
 
 
 def _cell(text: str) -> str:

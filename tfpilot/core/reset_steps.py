@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from tfpilot.core.audit import Anchor
 from tfpilot.core.reset_plan import ArchiveCase, PlannedObject, PlannedRequest, PlannedState, ResetPlan, sha256_of
 from tfpilot.core.reset_plan_document import HISTORY
 from tfpilot.core.reset_target import BACKUP_PREFIX, ResetTarget
@@ -103,7 +104,8 @@ class ResetRecord:
     """One reset as its journal begins: who carries out which plan, and why. `lock_id` is that of Terraform's lock.
 
     `approved_by`: the second admin, empty where none was asked. `version` is the portal's. What was accepted when the
-    plan was confirmed counts for its comparison too, and when it goes on.
+    plan was confirmed counts for its comparison too, and when it goes on. `audited_as`: the audit's record of its
+    beginning; None where the portal that began it kept none.
     """
 
     reset_id: str
@@ -118,6 +120,7 @@ class ResetRecord:
     version: str
     accepts_no_versioning: bool = False
     accepts_most_requests: bool = False
+    audited_as: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True)

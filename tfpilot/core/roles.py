@@ -27,6 +27,8 @@ class Right(StrEnum):
     RESET = "reset a dev environment"
     APPROVE_RESET = "approve a reset"
     RELEASE_STATE_LOCK = "release a Terraform lock"
+    FREEZE = "freeze the portal, and lift that"
+    EXPORT_AUDIT = "export the audit"
 
 
 _RANK: Final = {Role.VIEWER: 0, Role.DEVELOPER: 1, Role.APPROVER: 2, Role.ADMIN: 3}
@@ -45,6 +47,8 @@ _NEEDED: Final[Mapping[Right, Role]] = {
     Right.RESET: Role.ADMIN,
     Right.APPROVE_RESET: Role.ADMIN,
     Right.RELEASE_STATE_LOCK: Role.ADMIN,
+    Right.FREEZE: Role.ADMIN,
+    Right.EXPORT_AUDIT: Role.APPROVER,
 }
 """The least role that may do it outside prod; prod takes an approver at least."""
 _SYSTEM_RIGHTS: Final = frozenset({Right.READ, Right.SYNC, Right.BACKFILL_INDEX, Right.CLEAN_UP_AFTER_DESTROY})

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.delivery import (
     Delivery,
     HandledDelivery,
@@ -35,13 +36,16 @@ from tfpilot.errors import (
     NotFoundError,
     StorageError,
     TfPilotError,
+    UpstreamError,
 )
+from tfpilot.operations.acting import act
 from tfpilot.operations.browse import FRESH_ENOUGH
 from tfpilot.operations.dispatch import clean_up_after_destroy
 from tfpilot.operations.rights import check_may
 from tfpilot.operations.run_events import Outcome, apply_run, change_request, event_of, replay_parked
 
 SHOWN: Final = 50
+_GUID_SHOWN: Final = 128
 _SYSTEM: Final = Operator("system", Role.SYSTEM, Door.WEBHOOK)
 
 
@@ -112,16 +116,28 @@ def receive(edges: Edges, delivery: Delivery, *, on_handled: OnHandled | None = 
     A delivery is recorded as handled only after it was; one that we handled before changes nothing. `on_handled` is
     told as soon as that is done: GitHub need not wait for the cleanup that a destroy may be followed by.
 
+    While the portal is frozen, it is kept as a dead letter.
+
     Raises OversizedError, ConfigError (no secret is set), SignatureError or MalformedDeliveryError without having read
-    anything, and StorageError where it could not be handled: it is then kept as a dead letter, if that much works.
+    anything, UpstreamError where the portal is read-only, and StorageError where it could not be handled: it is then
+    kept as a dead letter, if that much works.
     """
     check_size(len(delivery.body))
     check_signature(delivery, edges.rules.webhook_secrets)
     guid, name = check_guid(delivery), check_event(delivery)
     case = _Case(guid, delivery.body, event_of(edges, name, delivery.body), edges.clock())
+    if edges.rights.read_only:
+        raise UpstreamError(
+            "The portal is read-only: the delivery was not taken",
+            "Redeliver it at GitHub when the portal writes again.",
+        )
     try:
         if edges.deliveries.find(guid) is not None:
             return case.receipt(Disposition.DUPLICATE, "this delivery was handled before")
+        frozen = edges.freeze.find()
+        if frozen is not None:
+            edges.deliveries.keep(case.kept(Place.DEAD_LETTER, f"the portal is frozen: {frozen.reason}"))
+            return case.receipt(Disposition.KEPT, "kept as a dead letter: the portal is frozen")
         return _handle(edges, case, on_handled)
     except (StorageError, ConflictError) as error:
         raise _kept_for_later(edges, case, error) from error
@@ -133,10 +149,18 @@ def replay(edges: Edges, guid: str, *, operator: Operator) -> Receipt:
 
     Raises MissingRightError, NotFoundError (none is kept under that id), StorageError or ConflictError.
     """
-    check_may(edges, operator, Right.REPLAY, environment=None)
-    stored = edges.deliveries.find_kept(guid)
-    if stored is None:
-        raise NotFoundError(f"No delivery {guid[:128]} is kept", "It was handled meanwhile, or never came.")
+    with act(edges, operator, Deed.REPLAY, guid[:_GUID_SHOWN]) as deed:
+        check_may(edges, operator, Right.REPLAY, environment=None)
+        stored = edges.deliveries.find_kept(guid)
+        if stored is None:
+            raise NotFoundError(f"No delivery {guid[:_GUID_SHOWN]} is kept", "It was handled meanwhile, or never came.")
+        deed.begin(event=stored.delivery.event)
+        receipt = _replay(edges, stored)
+        deed.tell(disposition=receipt.disposition.value, about=receipt.request_id or "")
+    return receipt
+
+
+def _replay(edges: Edges, stored: StoredDelivery) -> Receipt:
     kept = stored.delivery
     case = _Case(kept.guid, kept.body, event_of(edges, kept.event, kept.body), kept.received_at)
     receipt = _handle(edges, case)

@@ -8,6 +8,7 @@ from typing import Final
 
 from tfpilot.core.changes import run_changes
 from tfpilot.core.cleanup import find_destroy_to_clean_up
+from tfpilot.core.deeds import Deed
 from tfpilot.core.dispatch import (
     DispatchAnswer,
     DispatchEnd,
@@ -33,6 +34,7 @@ from tfpilot.core.roles import Right
 from tfpilot.core.run_index import new_entry
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, RefusedError, StorageError
+from tfpilot.operations.acting import Act, act
 from tfpilot.operations.discovery import Search, find_open_record, settle_known
 from tfpilot.operations.dispatch_intent import (
     Draft,
@@ -63,12 +65,14 @@ def dispatch(edges: Edges, request_id: str, kind: WorkflowKind, *, operator: Ope
     anything was started.
     """
     request = read_request(edges, request_id)
-    check_may_dispatch(edges, request, kind, operator=operator)
 
     def recheck(current: Request) -> Eligibility:
         return eligibility(current, kind, edges.clock())
 
-    return _dispatch(edges, request, kind, operator=operator, recheck=recheck)
+    with act(edges, operator, Deed.DISPATCH, request_id) as deed:
+        deed.tell(kind=kind.value)
+        check_may_dispatch(edges, request, kind, operator=operator)
+        return _dispatch(edges, request, kind, deed, operator=operator, recheck=recheck)
 
 
 def clean_up_after_destroy(
@@ -81,7 +85,6 @@ def clean_up_after_destroy(
     request = read_request(edges, request_id)
     if find_destroy_to_clean_up(request, edges.clock(), facts) is None:
         return None
-    check_may(edges, operator, Right.CLEAN_UP_AFTER_DESTROY, environment=request.environment)
 
     def recheck(current: Request) -> Eligibility:
         now = edges.clock()
@@ -89,20 +92,32 @@ def clean_up_after_destroy(
             return Eligibility(WorkflowKind.CLEANUP, "its cleanup was dispatched meanwhile")
         return eligibility(current, WorkflowKind.CLEANUP, now)
 
-    return _dispatch(edges, request, WorkflowKind.CLEANUP, operator=operator, recheck=recheck)
+    with act(edges, operator, Deed.CLEAN_UP, request_id) as deed:
+        check_may(edges, operator, Right.CLEAN_UP_AFTER_DESTROY, environment=request.environment)
+        return _dispatch(edges, request, WorkflowKind.CLEANUP, deed, operator=operator, recheck=recheck)
 
 
 def _dispatch(
-    edges: Edges, request: Request, kind: WorkflowKind, *, operator: Operator, recheck: Recheck
+    edges: Edges, request: Request, kind: WorkflowKind, deed: Act, *, operator: Operator, recheck: Recheck
+) -> DispatchResult:
+    result = _dispatched(edges, request, kind, deed, operator=operator, recheck=recheck)
+    deed.tell(end=result.end.value, **({"runId": result.run_id} if result.run_id else {}))
+    return result
+
+
+def _dispatched(
+    edges: Edges, request: Request, kind: WorkflowKind, deed: Act, *, operator: Operator, recheck: Recheck
 ) -> DispatchResult:
     settle_known(edges, request, edges.dispatches.list(request.id))
     fit = recheck(request)
     records = edges.dispatches.list(request.id)
     if fit.lacks_run or find_open_record(records, kind) is not None:
+        deed.begin(kind=kind.value, looksFor="the run of an open dispatch")
         return look_for_run(edges, request, kind, operator=operator)
     check_eligible(request, fit)
     check_not_overwritten(request, kind, records)
     ahead = edges.workflows.me().clock_ahead
+    deed.begin(kind=kind.value)
     with request_lock(edges, request.id, operation=f"dispatch {kind.value}", operator=operator) as lock:
         told = _ask_about_destroy(edges, request) if fit.asks_github else None
         draft = Draft(request.id, kind, operator, _with_destroy_over(recheck, told), ahead)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.index_audit import IndexCode, audit
 from tfpilot.core.index_fixes import IndexMark
 from tfpilot.core.index_report import AuditReport, AuditSource, with_marks
@@ -13,6 +14,7 @@ from tfpilot.core.model import Operator
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError, StorageError
+from tfpilot.operations.acting import act
 from tfpilot.operations.rights import check_may
 from tfpilot.operations.run_index import FRESH_ENOUGH, check_listed
 
@@ -83,13 +85,19 @@ def stop_ignoring(edges: Edges, code: IndexCode, key: str, *, reason: str, opera
 
 
 def _mark(edges: Edges, code: IndexCode, key: str, *, ignored: bool, reason: str, operator: Operator) -> IndexMark:
-    check_may(edges, operator, Right.FIX_INDEX, environment=None)
+    with act(edges, operator, Deed.IGNORE_FINDING if ignored else Deed.STOP_IGNORING, f"{code.value} {key}") as deed:
+        check_may(edges, operator, Right.FIX_INDEX, environment=None)
+        mark = IndexMark(code.value, key, ignored, _reason(code, key, reason), operator.login, edges.clock())
+        deed.begin(reason=mark.reason)
+        edges.index_marks.put(mark)
+    return mark
+
+
+def _reason(code: IndexCode, key: str, reason: str) -> str:
     text = reason.strip()
     if not text or len(text) > _MAX_REASON:
         raise RefusedError(
             f"{'No reason was' if not text else 'Too long a reason was'} given for {code.value} of {key}",
             f"Say in at most {_MAX_REASON} characters why: whoever comes next will read it.",
         )
-    mark = IndexMark(code.value, key, ignored, text, operator.login, edges.clock())
-    edges.index_marks.put(mark)
-    return mark
+    return text

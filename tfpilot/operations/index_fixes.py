@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.index_audit import IndexCode, IndexFinding, waits_for
 from tfpilot.core.index_fixes import (
     FixKind,
@@ -29,6 +31,7 @@ from tfpilot.core.roles import Right
 from tfpilot.core.run_index import is_expired
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, DocumentError, MissingRightError, NotFoundError, RefusedError, StorageError
+from tfpilot.operations.acting import act
 from tfpilot.operations.rights import check_may
 
 PRUNED: Final = frozenset({IndexCode.EXPIRED})
@@ -57,11 +60,24 @@ def apply_fixes(
     removes. Raises MissingRightError, RefusedError (the plan is another one than its digest says) or StorageError
     where not even the journal could be begun.
     """
-    check_may(edges, operator, right_for(plan.fixes), environment=None)
-    if digest_of(plan.fixes) != plan.digest:
-        raise RefusedError("The plan is not the one that its digest names", "Nothing was changed. Plan it again.")
-    if not plan.fixes:
-        return FixReport("", ())
+    with act(edges, operator, Deed.FIX_INDEX, f"plan {plan.digest[:_DIGEST_SHOWN]}") as deed:
+        check_may(edges, operator, right_for(plan.fixes), environment=None)
+        if digest_of(plan.fixes) != plan.digest:
+            raise RefusedError("The plan is not the one that its digest names", "Nothing was changed. Plan it again.")
+        if not plan.fixes:
+            return FixReport("", ())
+        deed.begin(steps=len(plan.fixes), digest=plan.digest)
+        report = _apply(edges, plan, operator=operator, on_progress=on_progress)
+        deed.tell(fixId=report.fix_id, **_counted(report))
+    return report
+
+
+def _counted(report: FixReport) -> dict[str, int]:
+    """How many steps came to which end."""
+    return dict(Counter(result.outcome.value for result in report.results))
+
+
+def _apply(edges: Edges, plan: FixPlan, *, operator: Operator, on_progress: Progress) -> FixReport:
     fix_id = f"fix-{edges.clock():%Y%m%d-%H%M%S}-{edges.clock().microsecond:06}-{plan.digest[:_DIGEST_SHOWN]}"
     edges.index_journal.begin(FixRecord(fix_id, operator.login, edges.clock(), plan.digest))
     results = []
@@ -79,9 +95,17 @@ def undo_fixes(
 
     Raises MalformedIdError, NotFoundError, DocumentError, MissingRightError or StorageError.
     """
-    check_may(edges, operator, Right.FIX_INDEX, environment=None)
-    record = edges.index_journal.get(fix_id)
-    results = []
+    with act(edges, operator, Deed.UNDO_INDEX_FIX, fix_id) as deed:
+        check_may(edges, operator, Right.FIX_INDEX, environment=None)
+        record = edges.index_journal.get(fix_id)
+        deed.begin(steps=len(record.steps))
+        report = _undo(edges, record, operator=operator, on_progress=on_progress)
+        deed.tell(**_counted(report))
+    return report
+
+
+def _undo(edges: Edges, record: FixRecord, *, operator: Operator, on_progress: Progress) -> FixReport:
+    fix_id, results = record.fix_id, []
     for done, step in enumerate(record.steps, 1):
         results.append(_result(step.fix, _undone(edges, fix_id, step, operator)))
         on_progress(done, len(record.steps))

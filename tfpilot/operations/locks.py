@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.lock_release import (
     KeptLock,
     LockRecord,
@@ -35,9 +36,10 @@ from tfpilot.errors import (
     StorageError,
     TfPilotError,
 )
+from tfpilot.operations.acting import Act, act
 from tfpilot.operations.lock_reading import Judge, read_places
 from tfpilot.operations.reset_views import get_target
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import check_role, frozen_reason
 
 _AT_ONCE: Final = 16
 _MAX_TRIES: Final = 3
@@ -121,11 +123,14 @@ def begin_release(
     Raises as `release_lock`, at once, where something else does: nobody waits half a minute for a refusal.
     """
     target = _target_of(edges, target_name, object_key)
-    permission = may_release(edges, target_name, operator=operator)
-    found = _judged(edges, target, read_places(edges, target, object_key))
-    judged = _chosen(found, typed)
-    lines = release_guards(judged, first=found.reading, second=None, typed=typed, reason=reason, permission=permission)
-    check_release(judged, [line for line in lines if line.guard is not ReleaseGuard.READINGS])
+    with act(edges, operator, Deed.RELEASE_STATE_LOCK, f"{target_name} {object_key}"):
+        permission = may_release(edges, target_name, operator=operator)
+        found = _judged(edges, target, read_places(edges, target, object_key))
+        judged = _chosen(found, typed)
+        lines = release_guards(
+            judged, first=found.reading, second=None, typed=typed, reason=reason, permission=permission
+        )
+        check_release(judged, [line for line in lines if line.guard is not ReleaseGuard.READINGS])
     return found.reading
 
 
@@ -133,7 +138,7 @@ def may_release(edges: Edges, target_name: str, *, operator: Operator) -> Permis
     """Whether the operator may release locks of that target, and whether the portal writes. Raises NotFoundError."""
     target = get_target(edges, target_name)
     try:
-        check_may(edges, operator, Right.RELEASE_STATE_LOCK, environment=target.environment)
+        check_role(edges, operator, Right.RELEASE_STATE_LOCK, environment=target.environment)
     except MissingRightError as error:
         return Permission(f"{error.message}. {error.hint}", _why_no_writing(edges))
     return Permission("", _why_no_writing(edges))
@@ -149,7 +154,24 @@ def release_lock(
     it came.
     """
     target = _target_of(edges, target_name, object_key)
-    permission = may_release(edges, target_name, operator=operator)
+    with act(edges, operator, Deed.RELEASE_STATE_LOCK, f"{target_name} {object_key}") as deed:
+        released = _release(edges, target, object_key, deed, first=first, typed=typed, reason=reason, operator=operator)
+        deed.tell(record=released.record_key, **{str(part.place): part.outcome.value for part in released.parts})
+    return released
+
+
+def _release(
+    edges: Edges,
+    target: ResetTarget,
+    object_key: str,
+    deed: Act,
+    *,
+    first: LockReading,
+    typed: str,
+    reason: str,
+    operator: Operator,
+) -> Released:
+    permission = may_release(edges, target.name, operator=operator)
     found = _judged(edges, target, read_places(edges, target, object_key))
     judged = _chosen(found, typed)
     lines = release_guards(judged, first=first, second=found.reading, typed=typed, reason=reason, permission=permission)
@@ -166,6 +188,7 @@ def release_lock(
         first_at=first.at,
         at=found.reading.at,
     )
+    deed.begin(lock=judged.lock.handle, reason=record.reason)
     key = edges.lock_records.add(record)
     released = Released(record, key, _removed(store, judged.lock, key))
     if all(part.outcome is PartOutcome.TAKEN for part in released.parts):
@@ -209,10 +232,10 @@ def _judged(edges: Edges, target: ResetTarget, reading: LockReading) -> StateLoc
 
 
 def _why_no_writing(edges: Edges) -> str:
-    if edges.resets.read_only:
+    if edges.rights.read_only:
         return "the portal is read-only: TFPILOT_READ_ONLY says so"
     try:
-        frozen = edges.freeze.reason()
+        frozen = frozen_reason(edges)
     except StorageError as error:
         return f"whether the portal is frozen could not be read: {error.message}"
     return f"the portal is frozen: {frozen}" if frozen else ""

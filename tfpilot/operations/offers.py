@@ -16,7 +16,7 @@ from tfpilot.errors import RefusedError
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.discovery import find_open_record
 from tfpilot.operations.dispatch_intent import check_not_overwritten, order_of
-from tfpilot.operations.rights import check_may_dispatch
+from tfpilot.operations.rights import find_refusal_to_dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ def _offer(edges: Edges, view: RequestView, kind: WorkflowKind, *, operator: Ope
     if view.archived:
         return Offer(kind, "the request is archived")
     fit = eligibility(view.request, kind, view.at)
+    missing = find_refusal_to_dispatch(edges, view.request, kind, operator=operator)
     try:
-        check_may_dispatch(edges, view.request, kind, operator=operator)
+        _check(None if missing is None else missing.message)
         _check(fit.refusal)
         _check(_why_open(view, kind))
         _check(_why_locked(view))

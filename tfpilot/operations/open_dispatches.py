@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.diagnosis import NOT_DISPATCHED_AFTER
 from tfpilot.core.dispatch import Choice, DispatchEnd, DispatchResult, RunChoice
 from tfpilot.core.intents import close_changes, is_still_open, take_back_changes
@@ -14,6 +15,7 @@ from tfpilot.core.model import DispatchState, FieldChange, Operator, Request, Wo
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError, TfPilotError, UpstreamError
+from tfpilot.operations.acting import Act, act
 from tfpilot.operations.discovery import Search, adopt, claim_run, discover, look, search_for, settle_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import read_request, rewrite
@@ -28,14 +30,20 @@ def choose_run(edges: Edges, request_id: str, kind: WorkflowKind, run_id: int, *
     `dispatch`.
     """
     request = read_request(edges, request_id)
-    check_may(edges, operator, Right.CHOOSE_RUN, environment=request.environment)
-    search = _open_search(edges, request, kind)
+    with act(edges, operator, Deed.CHOOSE_RUN, request_id) as deed:
+        check_may(edges, operator, Right.CHOOSE_RUN, environment=request.environment)
+        return _choose(edges, _open_search(edges, request, kind), run_id, deed, operator=operator)
+
+
+def _choose(edges: Edges, search: Search, run_id: int, deed: Act, *, operator: Operator) -> DispatchResult:
+    request_id, kind = search.request.id, search.kind
     run = {each.fact.run_id: each for each in _candidates(edges, search)}.get(run_id)
     if run is None:
         raise RefusedError(
             f"Run {run_id} is no candidate for the {kind.value} of {request_id}",
             "Look at the candidates again: it may be older than the dispatch, or another request's.",
         )
+    deed.begin(kind=kind.value, runId=run_id)
     claim = claim_run(edges, request_id, kind, run)
     if not claim.holds:
         raise RefusedError(f"Run {run_id} belongs to {claim.owner or 'an unreadable entry'}", "Choose another run.")
@@ -49,8 +57,13 @@ def confirm_no_run(edges: Edges, request_id: str, kind: WorkflowKind, *, operato
     before ten minutes are over. Takes the right to that dispatch. Raises else as `dispatch`.
     """
     request = read_request(edges, request_id)
-    check_may_dispatch(edges, request, kind, operator=operator)
-    search = _open_search(edges, request, kind)
+    with act(edges, operator, Deed.CLOSE_DISPATCH, request_id) as deed:
+        check_may_dispatch(edges, request, kind, operator=operator)
+        return _close(edges, _open_search(edges, request, kind), deed, operator=operator)
+
+
+def _close(edges: Edges, search: Search, deed: Act, *, operator: Operator) -> tuple[FieldChange, ...]:
+    request_id, kind = search.request.id, search.kind
     if search.since is None or edges.clock() - search.since <= NOT_DISPATCHED_AFTER:
         raise RefusedError(
             f"The {kind.value} of {request_id} was dispatched less than ten minutes ago",
@@ -62,6 +75,7 @@ def confirm_no_run(edges: Edges, request_id: str, kind: WorkflowKind, *, operato
             f"A run of the {kind.value} of {request_id} may exist: {_told(found)}",
             "Repair the request, or choose its run among the candidates.",
         )
+    deed.begin(kind=kind.value)
     changes = rewrite(edges, request_id, lambda current: _closing(current, search)).changes
     settle_record(edges, search.record, state=DispatchState.CLOSED, settled_by=operator.login, detail="no run exists")
     fields = [each.dotted for each in changes]
@@ -81,9 +95,13 @@ def find_run(edges: Edges, request_id: str, kind: WorkflowKind, *, operator: Ope
     Raises RefusedError where no dispatch is open, MissingRightError, else as `read_request`.
     """
     request = read_request(edges, request_id)
-    check_may(edges, operator, Right.SYNC, environment=request.environment)
-    _open_search(edges, request, kind)
-    return look_for_run(edges, request, kind, operator=operator)
+    with act(edges, operator, Deed.FIND_RUN, request_id) as deed:
+        check_may(edges, operator, Right.SYNC, environment=request.environment)
+        _open_search(edges, request, kind)
+        deed.begin(kind=kind.value)
+        result = look_for_run(edges, request, kind, operator=operator)
+        deed.tell(end=result.end.value, **({"runId": result.run_id} if result.run_id else {}))
+        return result
 
 
 def look_for_run(

@@ -25,7 +25,7 @@ from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, MissingRightError, StorageError, TfPilotError
 from tfpilot.operations.dispatch import clean_up_after_destroy
 from tfpilot.operations.rewrite import MAX_TRIES, read_active
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import check_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _cleanup(
     if destroy_run_id is None:
         return ()
     try:
-        check_may(edges, operator, Right.CLEAN_UP_AFTER_DESTROY, environment=request.environment)
+        check_role(edges, operator, Right.CLEAN_UP_AFTER_DESTROY, environment=request.environment)
     except MissingRightError as missing:
         return (CleanupDispatch(destroy_run_id, refusal=missing.message),)
     return (CleanupDispatch(destroy_run_id),)

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.document import format_time
 from tfpilot.core.intents import LOCKED_FOR, holds_lock, lock_changes, unlock_changes
 from tfpilot.core.model import FieldChange, Operator, Request
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError, TfPilotError
+from tfpilot.operations.acting import act
 from tfpilot.operations.rewrite import Rewritten, rewrite
 from tfpilot.operations.rights import check_may
 
@@ -56,12 +58,17 @@ def request_lock(edges: Edges, request_id: str, *, operation: str, operator: Ope
 def clear_lock(edges: Edges, request_id: str, *, operator: Operator) -> Rewritten:
     """Clears a lock whose time is over. Raises RefusedError where it is held, MissingRightError, else as `rewrite`."""
 
-    def clear(request: Request) -> tuple[FieldChange, ...]:
-        check_may(edges, operator, Right.CLEAR_LOCK, environment=request.environment)
-        _check_free(request, edges.clock())
-        return unlock_changes(request.raw, holder=request.lock.holder) if request.lock else ()
+    with act(edges, operator, Deed.CLEAR_LOCK, request_id) as deed:
 
-    return rewrite(edges, request_id, clear)
+        def clear(request: Request) -> tuple[FieldChange, ...]:
+            check_may(edges, operator, Right.CLEAR_LOCK, environment=request.environment)
+            _check_free(request, edges.clock())
+            if request.lock is None:
+                return ()
+            deed.begin(holder=request.lock.holder or "", operation=request.lock.operation or "")
+            return unlock_changes(request.raw, holder=request.lock.holder)
+
+        return rewrite(edges, request_id, clear)
 
 
 def _check_free(request: Request, now: datetime) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.model import Operator
 from tfpilot.core.reset_confirm import (
     Acknowledgement,
@@ -27,6 +28,7 @@ from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError
+from tfpilot.operations.acting import Act, act
 from tfpilot.operations.reset_guarding import check_guards, check_guards_of_undo, look_up
 from tfpilot.operations.reset_lease import TargetLease
 from tfpilot.operations.reset_reading import ScopeReading, read_plan, read_scope
@@ -40,7 +42,7 @@ from tfpilot.operations.reset_views import (
     receipt_of,
     view_of,
 )
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import check_role
 
 _SHOWN_DIGITS: Final = 6
 
@@ -70,9 +72,10 @@ def plan_reset(edges: Edges, name: str, choices: Choices, *, operator: Operator)
     DocumentError.
     """
     target = get_target(edges, name)
-    _check_none_unfinished(edges, target)
-    reading = read_scope(edges, target)
-    _check_guards(edges, target, operator, choices, reading=Reading(reading))
+    with act(edges, operator, Deed.PLAN_RESET, name):
+        _check_none_unfinished(edges, target)
+        reading = read_scope(edges, target)
+        _check_guards(edges, target, operator, choices, reading=Reading(reading))
     return read_plan(edges, target, state_mode=choices.state_mode, with_index=choices.with_index, reading=reading)
 
 
@@ -92,16 +95,52 @@ def apply_reset(
     Raises MissingRightError, RefusedError (nothing was changed), ConflictError (somebody is at it), StorageError (then
     it can be resumed or undone) or DocumentError.
     """
-    check_may(edges, operator, Right.RESET, environment=plan.target.environment)
-    target = _check_still_configured(edges, plan.target)
-    check_reason(confirmation.reason)
-    check_digest(plan, confirmation.digest)
-    check_confirmed(plan, typed=confirmation.typed, acknowledged=confirmation.acknowledged)
+    with act(edges, operator, Deed.RESET, plan.target.name) as deed:
+        check_role(edges, operator, Right.RESET, environment=plan.target.environment)
+        target = _check_still_configured(edges, plan.target)
+        check_reason(confirmation.reason)
+        check_digest(plan, confirmation.digest)
+        check_confirmed(plan, typed=confirmation.typed, acknowledged=confirmation.acknowledged)
+        ended = _apply(
+            edges,
+            target,
+            plan,
+            choices,
+            confirmation,
+            deed=deed,
+            operator=operator,
+            on_begin=on_begin,
+            on_group=on_group,
+        )
+        deed.tell(**_told(ended))
+    return ended
+
+
+def _told(ended: Ended) -> dict[str, str]:
+    """What the audit says of a turn."""
+    stopped = {"stopped": ended.stopped} if ended.stopped else {}
+    return {"resetId": ended.receipt.record.reset_id, "stage": ended.receipt.stage.value, **stopped}
+
+
+def _apply(
+    edges: Edges,
+    target: ResetTarget,
+    plan: ResetPlan,
+    choices: Choices,
+    confirmation: Confirmation,
+    *,
+    deed: Act,
+    operator: Operator,
+    on_begin: Callable[[ResetRecord], None],
+    on_group: OnGroup,
+) -> Ended:
     approval = _approval(edges, plan, operator)
     with TargetLease(edges, target, operator, doing=f"resetting {target.name}") as lease:
         _check_none_unfinished(edges, target)
         _check_guards(edges, target, operator, choices, reading=look_up(lambda: read_scope(edges, target)))
         record = _new_record(edges, plan, choices, confirmation=confirmation, operator=operator, approval=approval)
+        anchor = deed.begin(resetId=record.reset_id, digest=record.digest, reason=record.reason)
+        record = replace(record, audited_as=anchor)
         edges.reset_journal.begin(record, plan)
         on_begin(record)
         view = view_of(StoredReset(record, plan, ()), lease.lease)
@@ -117,6 +156,14 @@ def resume_reset(
     Raises as `apply_reset`, and MalformedIdError and NotFoundError.
     """
     view = read_reset(edges, reset_id)
+    with act(edges, operator, Deed.RESUME_RESET, view.record.target) as deed:
+        ended = _resume(edges, view, deed, operator=operator, on_group=on_group)
+        deed.tell(**_told(ended))
+    return ended
+
+
+def _resume(edges: Edges, view: ResetView, deed: Act, *, operator: Operator, on_group: OnGroup) -> Ended:
+    reset_id = view.record.reset_id
     target = (_check_may_undo if view.progress.undo_began else _check_may_go_on)(edges, view, operator)
     with TargetLease(edges, target, operator, doing=f"going on with reset {reset_id}") as lease:
         view = read_reset(edges, reset_id)
@@ -126,6 +173,7 @@ def resume_reset(
             _check_guards_of_undo(edges, target, operator)
         elif any(not step.is_lock for step in steps):  # else only its locks are left to be given back
             _check_guards_of_resume(edges, view, operator)
+        deed.begin(resetId=reset_id, direction=direction.value)
         return _carried_out(_turn(edges, view, direction, operator=operator, lease=lease, on_group=on_group), steps)
 
 
@@ -142,13 +190,24 @@ def undo_reset(
     `typed`: the phrase of `undo_phrase_of`. Raises as `resume_reset`.
     """
     view = read_reset(edges, reset_id)
-    target = _check_may_undo(edges, view, operator)
-    check_undo_confirmed(view.plan, typed=typed)
-    check_undo(view.record, view.progress, undo_days=edges.resets.undo_days, now=edges.clock())
+    with act(edges, operator, Deed.UNDO_RESET, view.record.target) as deed:
+        target = _check_may_undo(edges, view, operator)
+        check_undo_confirmed(view.plan, typed=typed)
+        check_undo(view.record, view.progress, undo_days=edges.resets.undo_days, now=edges.clock())
+        ended = _undo(edges, view, target, deed, operator=operator, on_group=on_group)
+        deed.tell(**_told(ended))
+    return ended
+
+
+def _undo(
+    edges: Edges, view: ResetView, target: ResetTarget, deed: Act, *, operator: Operator, on_group: OnGroup
+) -> Ended:
+    reset_id = view.record.reset_id
     with TargetLease(edges, target, operator, doing=f"undoing reset {reset_id}") as lease:
         _check_guards_of_undo(edges, target, operator)
         view = read_reset(edges, reset_id)
         _check_no_later(edges, view)
+        deed.begin(resetId=reset_id)
         turn = _turn(edges, view, Direction.UNDO, operator=operator, lease=lease, on_group=on_group)
         return _carried_out(turn, plan_undo(view.steps, view.progress, again=True))
 
@@ -156,8 +215,10 @@ def undo_reset(
 def ask_to_stop(edges: Edges, reset_id: str, *, operator: Operator) -> None:
     """Has whoever carries out the reset stop after the present step. Raises as `read_reset`, and MissingRightError."""
     view = read_reset(edges, reset_id)
-    check_may(edges, operator, Right.RESET, environment=view.plan.target.environment)
-    edges.reset_journal.ask_to_stop(reset_id, StopRequest(operator.login, edges.clock()))
+    with act(edges, operator, Deed.STOP_RESET, view.record.target) as deed:
+        check_role(edges, operator, Right.RESET, environment=view.plan.target.environment)
+        deed.begin(resetId=reset_id)
+        edges.reset_journal.ask_to_stop(reset_id, StopRequest(operator.login, edges.clock()))
 
 
 # What must hold
@@ -178,14 +239,14 @@ def _configured_otherwise(target: ResetTarget) -> RefusedError:
 
 
 def _check_may_go_on(edges: Edges, view: ResetView, operator: Operator) -> ResetTarget:
-    check_may(edges, operator, Right.RESET, environment=view.plan.target.environment)
+    check_role(edges, operator, Right.RESET, environment=view.plan.target.environment)
     return _check_still_configured(edges, view.plan.target)
 
 
 def _check_may_undo(edges: Edges, view: ResetView, operator: Operator) -> ResetTarget:
     """As to go on, but for states that were added since: an undo does not touch them."""
     target = view.plan.target
-    check_may(edges, operator, Right.RESET, environment=target.environment)
+    check_role(edges, operator, Right.RESET, environment=target.environment)
     now = get_target(edges, target.name)
     if set(target.states) <= set(now.states):
         now = replace(now, states=target.states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.model import Operator
 from tfpilot.core.reset_confirm import Approval, ApprovalRequest, approve, check_reason
 from tfpilot.core.reset_plan import ResetPlan
@@ -9,6 +10,7 @@ from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import NotFoundError, RefusedError
+from tfpilot.operations.acting import act
 from tfpilot.operations.reset import plan_reset
 from tfpilot.operations.reset_views import Choices
 from tfpilot.operations.rights import check_may
@@ -16,9 +18,17 @@ from tfpilot.operations.rights import check_may
 
 def ask_for_approval(edges: Edges, plan: ResetPlan, *, operator: Operator, reason: str) -> ApprovalRequest:
     """Asks a second admin for this digest. Asking again changes nothing. Raises MissingRightError or StorageError."""
-    check_may(edges, operator, Right.RESET, environment=plan.target.environment)
-    check_reason(reason)
-    request = ApprovalRequest(
+    with act(edges, operator, Deed.ASK_FOR_APPROVAL, plan.target.name) as deed:
+        check_may(edges, operator, Right.RESET, environment=plan.target.environment)
+        check_reason(reason)
+        request = _asked(edges, plan, operator=operator, reason=reason)
+        deed.begin(digest=request.digest, reason=reason)
+        edges.reset_journal.ask_for_approval(request)
+    return edges.reset_journal.find_request(request.digest) or request
+
+
+def _asked(edges: Edges, plan: ResetPlan, *, operator: Operator, reason: str) -> ApprovalRequest:
+    return ApprovalRequest(
         digest=digest_of(plan),
         target=plan.target.name,
         state_mode=plan.state_mode,
@@ -27,8 +37,6 @@ def ask_for_approval(edges: Edges, plan: ResetPlan, *, operator: Operator, reaso
         reason=reason,
         at=edges.clock(),
     )
-    edges.reset_journal.ask_for_approval(request)
-    return edges.reset_journal.find_request(request.digest) or request
 
 
 def find_approval(edges: Edges, digest: str) -> tuple[ApprovalRequest | None, Approval | None]:
@@ -67,7 +75,9 @@ def plan_to_approve(
 def approve_plan(edges: Edges, digest: str, choices: Choices, *, operator: Operator) -> Approval:
     """The operator's approval, as a second admin. Raises as `plan_to_approve`, and MissingRightError."""
     request, plan = plan_to_approve(edges, digest, choices, operator=operator)
-    check_may(edges, operator, Right.APPROVE_RESET, environment=plan.target.environment)
-    approval = approve(plan, operator, planned_by=request.asked_by, now=edges.clock())
-    edges.reset_journal.approve(approval)
+    with act(edges, operator, Deed.APPROVE_RESET, plan.target.name) as deed:
+        check_may(edges, operator, Right.APPROVE_RESET, environment=plan.target.environment)
+        approval = approve(plan, operator, planned_by=request.asked_by, now=edges.clock())
+        deed.begin(digest=digest, askedBy=request.asked_by)
+        edges.reset_journal.approve(approval)
     return approval

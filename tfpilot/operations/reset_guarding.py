@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from tfpilot.core.model import Operator
@@ -22,6 +23,7 @@ from tfpilot.core.reset_target import ResetTarget
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, GitHubError, StorageError
 from tfpilot.operations.reset_reading import ScopeReading, read_locks
+from tfpilot.operations.rights import frozen_reason
 
 RUNS_DEADLINE: Final = timedelta(seconds=60)
 """How long all pages of a repository's runs may take."""
@@ -52,8 +54,8 @@ def check_guards(
         locks=look_up(lambda: read_locks(edges, target)),
         versioning=look_up(store.versioning),
         counts=Reading(None if found is None else found.counts, reading.problem),
-        read_only=edges.resets.read_only,
-        frozen=look_up(edges.freeze.reason),
+        read_only=edges.rights.read_only,
+        frozen=look_up(partial(frozen_reason, edges)),
         own_lock_id=own_lock_id,
         accepts_no_versioning=accepts_no_versioning,
         accepts_most_requests=accepts_most_requests,
@@ -68,7 +70,7 @@ def check_guards_of_undo(edges: Edges, target: ResetTarget, *, operator: Operato
         check_environment(target, edges.rights.dev_environments),
         check_deny_terms(target, edges.resets.deny_terms),
         check_place(target, look_up(edges.reset_stores.of(target).tags)),
-        check_writing(read_only=edges.resets.read_only, frozen=look_up(edges.freeze.reason)),
+        check_writing(read_only=edges.rights.read_only, frozen=look_up(partial(frozen_reason, edges))),
     )
 
 

@@ -34,6 +34,7 @@ from tfpilot.operations.reset_guarding import check_guards
 from tfpilot.operations.reset_lease import TargetLease
 from tfpilot.operations.reset_reading import read_plan, read_scope
 from tfpilot.operations.reset_unused import find_unused, take_away
+from tfpilot.operations.rights import frozen_reason
 
 AT_ONCE: Final = 32
 _MAX_TRIES: Final = 5
@@ -117,8 +118,8 @@ class ResetRun:
             self._group(pool, (step,))
 
     def _why_stop(self) -> str:
-        frozen = self.edges.freeze.reason()
-        if frozen or self.edges.resets.read_only:
+        frozen = frozen_reason(self.edges)
+        if frozen or self.edges.rights.read_only:
             return f"the portal is frozen: {frozen}" if frozen else "the portal is read-only"
         asked = self.edges.reset_journal.find_stop(self.record.reset_id)
         return f"{asked.by} asked to stop" if asked is not None and asked.at >= self.began_at else ""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from tfpilot.core.bucket_rules import StoredLifecycle, differences
+from tfpilot.core.deeds import Deed
 from tfpilot.core.model import Operator, WorkflowKind
 from tfpilot.core.retention import (
     Coverage,
@@ -24,6 +25,7 @@ from tfpilot.core.retention import (
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, StorageError
+from tfpilot.operations.acting import act
 from tfpilot.operations.rights import check_may
 
 READ_BACK_AFTER: Final = (timedelta(0), timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=4))
@@ -83,13 +85,15 @@ def apply_retention(edges: Edges, plan: LifecyclePlan, *, operator: Operator) ->
     write after it is told. Raises MissingRightError, RefusedError (changed since), ConflictError (what stands now is
     not what was written) or StorageError.
     """
-    check_may(edges, operator, Right.SET_RETENTION, environment=None)
-    stored = edges.lifecycle.read()
-    check_unchanged(plan, stored)
-    if plan.after is None:
-        return Applied(stored, coverage_of(stored.configuration), written=False)
-    edges.lifecycle.put(plan.after)
-    stands = _read_back(edges, plan)
+    with act(edges, operator, Deed.SET_RETENTION, "run index") as deed:
+        check_may(edges, operator, Right.SET_RETENTION, environment=None)
+        stored = edges.lifecycle.read()
+        check_unchanged(plan, stored)
+        if plan.after is None:
+            return Applied(stored, coverage_of(stored.configuration), written=False)
+        deed.begin()
+        edges.lifecycle.put(plan.after)
+        stands = _read_back(edges, plan)
     return Applied(stands, coverage_of(stands.configuration), written=True)
 
 

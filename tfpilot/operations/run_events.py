@@ -8,16 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.delivery import StoredDelivery, parse_payload
 from tfpilot.core.intents import replaced_run_ids
 from tfpilot.core.lifecycle import derive_status
-from tfpilot.core.model import FieldChange, Operator, Request, Role, RunIndexEntry, WorkflowKind, WorkflowRun
+from tfpilot.core.model import Door, FieldChange, Operator, Request, Role, RunIndexEntry, WorkflowKind, WorkflowRun
 from tfpilot.core.run_guard import Guarded, Verdict
 from tfpilot.core.run_index import is_expired
 from tfpilot.core.webhook import Action, Decision, decide_run
 from tfpilot.core.webhook_event import Event, parse_event
 from tfpilot.edges import Edges
 from tfpilot.errors import ArchivedError, NotFoundError, StorageError, TfPilotError
+from tfpilot.operations.acting import act, fields_told
 from tfpilot.operations.discovery import entry_for, find_open_record
 from tfpilot.operations.history import note_event
 from tfpilot.operations.rewrite import Rewritten, rewrite
@@ -71,13 +73,19 @@ def change_request(edges: Edges, request_id: str, decide: Decide, *, actor: str,
     """
     decided: list[tuple[Request, Decision]] = []
 
-    def changes_of(request: Request) -> Sequence[FieldChange]:
-        decision = decide(request)
-        decided.append((request, decision))
-        return decision.changes if decision.applies else ()
+    sender = Operator(actor, Role.SYSTEM, Door.WEBHOOK)
+    with _IN_LINE[hash(request_id) % len(_IN_LINE)], act(edges, sender, Deed.WEBHOOK, request_id) as deed:
 
-    with _IN_LINE[hash(request_id) % len(_IN_LINE)]:
+        def changes_of(request: Request) -> Sequence[FieldChange]:
+            decision = decide(request)
+            decided.append((request, decision))
+            if not (decision.applies and decision.changes):
+                return ()
+            deed.begin(**{name: value for name, value in about.items() if isinstance(value, str | int)})
+            return decision.changes
+
         rewritten = rewrite(edges, request_id, changes_of)
+        deed.tell(fields=fields_told(rewritten.changes))
     before, decision = decided[-1]
     if not rewritten.changes:
         return Outcome(decision, rewritten.request, written=False)
@@ -178,4 +186,4 @@ def _record(
         "statusBefore": derive_status(before, now).value,
         "statusAfter": derive_status(rewritten.request, now).value,
     }
-    return note_event(edges, before.id, "github_event", operator=Operator(actor, Role.SYSTEM), data=data)
+    return note_event(edges, before.id, "github_event", operator=Operator(actor, Role.SYSTEM, Door.WEBHOOK), data=data)

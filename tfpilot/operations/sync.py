@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from tfpilot.core.deeds import Deed
 from tfpilot.core.document import check_request_id
 from tfpilot.core.lifecycle import explain, is_due, may_ask_again, needs_repair
 from tfpilot.core.model import (
@@ -34,6 +35,7 @@ from tfpilot.core.request import parse_request
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.errors import ConflictError, GitHubError, RateLimitedError, StorageError
+from tfpilot.operations.acting import Act, act, fields_told
 from tfpilot.operations.discovery import settle_known
 from tfpilot.operations.gathering import Case, gather, read_request_again
 from tfpilot.operations.history import note_event
@@ -54,18 +56,29 @@ def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, d
     race), and for a REPAIR that learned nothing at all GitHubError or RateLimitedError.
     """
     stored = read_active(edges, check_request_id(request_id))
-    request = parse_request(stored.document)
-    if not dry_run:
+    if dry_run:
+        return _foreseen(edges, stored, mode=mode, operator=operator)
+    with act(edges, operator, Deed.REPAIR if mode is SyncMode.REPAIR else Deed.SYNC, request_id) as deed:
+        request = parse_request(stored.document)
         check_may(edges, operator, Right.SYNC, environment=request.environment)
-    now = edges.clock()
+        now = edges.clock()
+        reason = _why_not_to_ask(edges, request, now) if mode is SyncMode.AUTO else None
+        if reason is not None:
+            return _not_asked(request, now, mode=mode, dry_run=False, reason=reason)
+        case = gather(edges, stored, now, dry_run=False)
+        _check_learned(edges, case, now, mode=mode, dry_run=False)
+        return _apply(edges, case, deed, mode=mode, operator=operator, now=now)
+
+
+def _foreseen(edges: Edges, stored: Stored, *, mode: SyncMode, operator: Operator) -> SyncResult:
+    """What a sync would do. Writes nothing."""
+    request, now = parse_request(stored.document), edges.clock()
     reason = _why_not_to_ask(edges, request, now) if mode is SyncMode.AUTO else None
     if reason is not None:
-        return _not_asked(request, now, mode=mode, dry_run=dry_run, reason=reason)
-    case = gather(edges, stored, now, dry_run=dry_run)
-    _check_learned(edges, case, now, mode=mode, dry_run=dry_run)
-    if dry_run:
-        return _result(case, now, _plan(edges, case, now, operator=operator), mode=mode, dry_run=True, written=False)
-    return _apply(edges, case, mode=mode, operator=operator, now=now)
+        return _not_asked(request, now, mode=mode, dry_run=True, reason=reason)
+    case = gather(edges, stored, now, dry_run=True)
+    _check_learned(edges, case, now, mode=mode, dry_run=True)
+    return _result(case, now, _plan(edges, case, now, operator=operator), mode=mode, dry_run=True, written=False)
 
 
 def _why_not_to_ask(edges: Edges, request: Request, now: datetime) -> str | None:
@@ -123,16 +136,19 @@ def _plan_document(case: Case, now: datetime) -> RepairPlan:
     return plan_repair(case.request, case.facts, now, archived=archived, restored=case.restored)
 
 
-def _apply(edges: Edges, case: Case, *, mode: SyncMode, operator: Operator, now: datetime) -> SyncResult:
-    case, plan, written = _write(edges, case, now)
+def _apply(edges: Edges, case: Case, deed: Act, *, mode: SyncMode, operator: Operator, now: datetime) -> SyncResult:
+    case, plan, written = _write(edges, case, deed, now)
     _check_learned(edges, case, now, mode=mode, dry_run=False)
     if written:
         edges.snapshots.note(case.request.id, case.stored)
     plan = with_steps(edges, plan, case.request, case.facts, operator=operator, now=now)
+    if plan.steps:
+        deed.begin(steps=len(plan.steps))
     done = run_steps(edges, plan, case.stored.document, case.facts, operator=operator)
     notices = [*done.notices, *settle_known(edges, case.request, case.records)]
     for kind, run_id in found_runs(plan):
         notices += replay_claimed(edges, kind, run_id)
+    deed.tell(status=plan.status_after.value, steps=len(done.steps))
     if written or done.steps:
         notices += _record(edges, plan, done, mode=mode, operator=operator)
     notices += _remember(edges, case, now)
@@ -140,7 +156,7 @@ def _apply(edges: Edges, case: Case, *, mode: SyncMode, operator: Operator, now:
     return replace(result, done=done.steps, cleanup=done.cleanup, notices=tuple(notices))
 
 
-def _write(edges: Edges, case: Case, now: datetime) -> tuple[Case, RepairPlan, bool]:
+def _write(edges: Edges, case: Case, deed: Act, now: datetime) -> tuple[Case, RepairPlan, bool]:
     """Stores the planned document; a lost race is read and planned again. With other questions to ask, GitHub is asked
     again: the old answers are about something the document no longer says."""
     for _ in range(MAX_TRIES):
@@ -148,11 +164,13 @@ def _write(edges: Edges, case: Case, now: datetime) -> tuple[Case, RepairPlan, b
         if not plan.changes:
             return case, plan, False
         document = next_version(case.stored.document, plan.changes, now)
+        deed.begin(fields=fields_told(plan.changes), before=case.stored.etag, status=plan.status_before.value)
         try:
             etag = edges.documents.put(case.request.id, document, if_match=case.stored.etag)
         except ConflictError:
             case = _read_again(edges, case, now)
             continue
+        deed.tell(after=etag, fields=fields_told(plan.changes))
         written = replace(case, stored=Stored(document, etag), request=parse_request(document), restored=())
         return written, plan, True
     raise ConflictError(

@@ -72,6 +72,7 @@ class Sandbox:
         self._given_dir = data_dir
         self._webhook_url = webhook_url
         self.webhook_secret = secrets.token_hex(16)
+        self.audit_key = secrets.token_hex(32)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -103,6 +104,7 @@ class Sandbox:
             "GITHUB_API_URL": self.github_url,
             "GITHUB_TOKEN": self.bearer_token,
             "GITHUB_WEBHOOK_SECRET": self.webhook_secret,
+            "TFPILOT_AUDIT_KEY": self.audit_key,
         }
 
     def _start(self, stack: ExitStack) -> None:

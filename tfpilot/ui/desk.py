@@ -17,6 +17,7 @@ from tfpilot.core.model import JsonObject, Operator, Role, SyncMode, SyncResult,
 from tfpilot.edges import Edges
 from tfpilot.errors import TfPilotError
 from tfpilot.log import log_sync
+from tfpilot.operations.rights import why_not_write
 from tfpilot.operations.sync import sync
 from tfpilot.ui.background import BACKGROUND
 from tfpilot.ui.dispatch_tasks import Deed, Dispatch, Ended, Proposal, Task, start_task
@@ -208,7 +209,7 @@ def is_outdated(preview: SyncResult, document: JsonObject) -> bool:
 
 def _start(edges: Edges, request_id: str, verb: Verb, operator: Operator) -> Errand:
     mode = SyncMode.REPAIR if verb in {Verb.PREVIEW, Verb.REPAIR} else SyncMode.AUTO
-    dry_run = verb is Verb.PREVIEW
+    dry_run = verb is Verb.PREVIEW or (verb is Verb.OPEN and why_not_write(edges) is not None)
     key = (request_id, verb, operator)
 
     def work() -> SyncResult:

@@ -10,7 +10,7 @@ from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.offers import OpenDispatch, open_dispatches
-from tfpilot.operations.rights import check_may, check_may_dispatch
+from tfpilot.operations.rights import find_refusal, find_refusal_to_dispatch
 from tfpilot.ui import shell, words
 from tfpilot.ui.desk import Desk
 from tfpilot.ui.dispatch_tasks import NAMES, ChooseRun, ConfirmNoRun, FindRun
@@ -28,7 +28,7 @@ def show(edges: Edges, view: RequestView, desk: Desk) -> None:
 def _show_open(edges: Edges, view: RequestView, desk: Desk, each: OpenDispatch) -> None:
     st.markdown(f"**Open dispatch: {NAMES[each.kind]}** :orange-badge[:material/help: run not known]")
     st.markdown(_told(view, each))
-    why_not_look = shell.refusal_of(lambda: _may(edges, view, Right.SYNC))
+    why_not_look = _why_not(edges, view, Right.SYNC)
     why_not_close = _why_not_close(edges, view, each)
     with st.container(horizontal=True):
         st.button(
@@ -86,14 +86,14 @@ def _why_not_close(edges: Edges, view: RequestView, each: OpenDispatch) -> str |
         return "when it was dispatched is not known"
     if view.at <= opens:
         return f"GitHub's lists may be late, so it can be said from {words.clock_time(opens, view.at)}"
-    return shell.refusal_of(lambda: check_may_dispatch(edges, view.request, each.kind, operator=shell.operator()))
+    return shell.told(find_refusal_to_dispatch(edges, view.request, each.kind, operator=shell.operator()))
 
 
 def _show_candidates(edges: Edges, view: RequestView, desk: Desk, each: OpenDispatch) -> None:
     candidates = desk.candidates.get(each.kind, ())
     if not candidates:
         return
-    refusal = shell.refusal_of(lambda: _may(edges, view, Right.CHOOSE_RUN))
+    refusal = _why_not(edges, view, Right.CHOOSE_RUN)
     st.markdown(
         f"**{words.counted(len(candidates), 'run')} could be it.** The one you choose becomes this request's, in the "
         "document and in the run index. No run has two requests, so choose only what you know."
@@ -136,5 +136,5 @@ def _show_row(cells: tuple[str, ...]) -> DeltaGenerator:
     return columns[-1]
 
 
-def _may(edges: Edges, view: RequestView, right: Right) -> None:
-    check_may(edges, shell.operator(), right, environment=view.request.environment)
+def _why_not(edges: Edges, view: RequestView, right: Right) -> str | None:
+    return shell.told(find_refusal(edges, shell.operator(), right, environment=view.request.environment))

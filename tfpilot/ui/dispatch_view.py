@@ -14,7 +14,7 @@ from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.offers import Offer
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import find_refusal
 from tfpilot.ui import shell, words
 from tfpilot.ui.desk import Desk
 from tfpilot.ui.dispatch_tasks import NAMES, ClearLock, Proposal
@@ -68,7 +68,7 @@ def show_lock_release(edges: Edges, view: RequestView, desk: Desk, *, key: str) 
     if view.archived or view.request.lock is None or holds_lock(view.request, view.at) is not None:
         return
     environment = view.request.environment
-    refusal = shell.refusal_of(lambda: check_may(edges, shell.operator(), Right.CLEAR_LOCK, environment=environment))
+    refusal = shell.told(find_refusal(edges, shell.operator(), Right.CLEAR_LOCK, environment=environment))
     st.button(
         "Clear expired lock",
         key=key,

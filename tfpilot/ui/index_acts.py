@@ -16,12 +16,12 @@ from tfpilot.core.model import Operator
 from tfpilot.core.retention import LifecyclePlan
 from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
-from tfpilot.errors import MissingRightError, StorageError, TfPilotError
+from tfpilot.errors import StorageError, TfPilotError
 from tfpilot.operations.deliveries import Receipt, replay
 from tfpilot.operations.index_audit import audit_index, ignore_finding, stop_ignoring
 from tfpilot.operations.index_fixes import apply_fixes, undo_fixes
 from tfpilot.operations.retention import apply_retention, plan_retention
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import find_refusal
 from tfpilot.operations.run_index import FRESH_ENOUGH, refresh_index
 from tfpilot.ui.background import BACKGROUND
 from tfpilot.ui.index_desk import IndexDesk, Progress, Shelf, Verb, shelf_of
@@ -60,12 +60,9 @@ class Replayed:
 
 def why_not(edges: Edges, operator: Operator, right: Right, *environments: str) -> str:
     """Why the operator may not do it in one of the environments, for a person; empty where they may."""
-    try:
-        for environment in environments or (None,):
-            check_may(edges, operator, right, environment=environment)
-    except MissingRightError as error:
-        return f"{error.message}. {error.hint}"
-    return ""
+    asked = environments or (None,)
+    refusals = (find_refusal(edges, operator, right, environment=environment) for environment in asked)
+    return next((f"{refusal.message}. {refusal.hint}" for refusal in refusals if refusal is not None), "")
 
 
 def refresh(edges: Edges, desk: IndexDesk | None = None) -> None:

@@ -15,7 +15,7 @@ from tfpilot.errors import MissingRightError
 from tfpilot.operations.reset import Confirmation, Ended, apply_reset, ask_to_stop, plan_reset, resume_reset, undo_reset
 from tfpilot.operations.reset_approval import approve_plan, ask_for_approval
 from tfpilot.operations.reset_views import Choices
-from tfpilot.operations.rights import check_may
+from tfpilot.operations.rights import check_role
 from tfpilot.ui.reset_deeds import Deed, DeedVerb, deeds_of
 from tfpilot.ui.reset_desk import ResetDesk, Verb
 from tfpilot.ui.reset_made import MadePlan, made_of
@@ -25,9 +25,9 @@ _LOG: Final = structlog.get_logger("tfpilot.reset")
 
 
 def why_not(edges: Edges, operator: Operator, environment: str, right: Right = Right.RESET) -> str:
-    """Why the operator may not do it, for a person; empty where they may."""
+    """Why the operator may not do it, for a person; empty where they may. A freeze is told by the guards."""
     try:
-        check_may(edges, operator, right, environment=environment)
+        check_role(edges, operator, right, environment=environment)
     except MissingRightError as error:
         return f"{error.message}. {error.hint}"
     return ""

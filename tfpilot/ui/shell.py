@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -122,13 +122,9 @@ def show_error(error: TfPilotError, *, title: str | None = None) -> None:
     st.error(f"{words.plain(words.sentence(error.message))}{hint}", title=title or usual, icon=f":material/{icon}:")
 
 
-def refusal_of(check: Callable[[], None]) -> str | None:
-    """What the check says where it refuses; None where it passes."""
-    try:
-        check()
-    except RefusedError as refusal:
-        return refusal.message
-    return None
+def told(refusal: TfPilotError | None) -> str | None:
+    """What a refusal says beside a button; None where there is none."""
+    return None if refusal is None else refusal.message
 
 
 def configure_page(title: str) -> None:
