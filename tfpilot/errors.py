@@ -62,6 +62,14 @@ class MissingRightError(RefusedError):
     """The operator's role, or a list of people, does not allow it."""
 
 
+class SignInError(RefusedError):
+    """A visitor's sign-in does not count, or not any more: signing in again helps."""
+
+
+class ProxyError(RefusedError):
+    """A visit did not come through the proxy that tells who it is."""
+
+
 class SignatureError(TfPilotError):
     """A caller could not prove who it is."""
 

@@ -7,6 +7,7 @@ from tfpilot.core.reset_confirm import Approval, ApprovalRequest, approve, check
 from tfpilot.core.reset_plan import ResetPlan
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.roles import Right
+from tfpilot.core.sign_in import check_fresh
 from tfpilot.edges import Edges
 from tfpilot.errors import NotFoundError, RefusedError
 from tfpilot.operations.reset import plan_reset
@@ -65,7 +66,9 @@ def plan_to_approve(
 
 
 def approve_plan(edges: Edges, digest: str, choices: Choices, *, operator: Operator) -> Approval:
-    """The operator's approval, as a second admin. Raises as `plan_to_approve`, and MissingRightError."""
+    """The operator's approval, as a second admin. Raises as `plan_to_approve`, and MissingRightError; RefusedError
+    also where the operator's sign-in is not fresh."""
+    check_fresh(operator, edges.clock())
     request, plan = plan_to_approve(edges, digest, choices, operator=operator)
     check_may(edges, operator, Right.APPROVE_RESET, environment=plan.target.environment)
     approval = approve(plan, operator, planned_by=request.asked_by, now=edges.clock())
