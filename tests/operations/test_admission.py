@@ -46,7 +46,7 @@ def test_members_of_any_of_the_organisations_come_in(memory: InMemory):
     letting_in(memory, orgs=("acme", "beta"))
     memory.membership.members = {("beta", "maya-k")}
     assert admit(memory.edges, "Maya-K", door=Door.PAGE).login == "Maya-K"
-    with pytest.raises(MissingRightError, match=r"somebody may not come in: not a member of acme or beta"):
+    with pytest.raises(MissingRightError, match=r"somebody is not let in: .* no member of acme or beta"):
         admit(memory.edges, "somebody", door=Door.PAGE)
 
 
@@ -65,7 +65,7 @@ def on_a_page(operator: Operator, at=LONG_AGO) -> Operator:
 def test_a_reset_takes_a_fresh_sign_in(memory: InMemory):
     dev = dev_environment(memory)
     plan, before = dev.plan(), dev.contents()
-    with pytest.raises(RefusedError, match="ops-lead signed in more than 10 minutes ago"):
+    with pytest.raises(RefusedError, match="sign-in of ops-lead is more than 10 minutes old"):
         dev.apply(plan, operator=on_a_page(ADMIN))
     assert dev.contents() == before
     assert dev.apply(plan, operator=on_a_page(ADMIN, at=NOW)).stopped == ""
@@ -76,7 +76,7 @@ def test_an_approval_takes_a_fresh_sign_in(memory: InMemory):
     memory.rights = replace(memory.rights, admins="ops-lead, release-bot")
     plan = dev.plan()
     ask_for_approval(memory.edges, plan, operator=ADMIN, reason="state broken")
-    with pytest.raises(RefusedError, match="release-bot signed in more than 10 minutes ago"):
+    with pytest.raises(RefusedError, match="sign-in of release-bot is more than 10 minutes old"):
         approve_plan(memory.edges, digest_of(plan), PLAIN_CHOICES, operator=on_a_page(SECOND))
     assert memory.edges.reset_journal.find_approval(digest_of(plan)) is None
     assert approve_plan(memory.edges, digest_of(plan), PLAIN_CHOICES, operator=SECOND).login == "release-bot"

@@ -116,7 +116,7 @@ def check_fresh(operator: Operator, now: datetime) -> None:
     if not is_fresh(operator, now):
         minutes = int(FRESH_FOR.total_seconds() // 60)
         raise RefusedError(
-            f"{operator.login} signed in more than {minutes} minutes ago, and this needs a fresh sign-in",
+            f"The sign-in of {operator.login} is more than {minutes} minutes old, and this needs a fresh one",
             "Nothing was done. Sign in again, then repeat it.",
         )
 

@@ -59,8 +59,8 @@ def _not_admitted(login: str, *, orgs: list[str]) -> MissingRightError:
             "The sign-in names no login, and nobody comes in without one",
             "TFPILOT_LOGIN_CLAIM, or TFPILOT_PROXY_HEADER, says where the login is.",
         )
-    missing = f"not a member of {' or '.join(orgs)}, and not in TFPILOT_ALLOWED_LOGINS" if orgs else "not in the list"
+    membership = f", and is no member of {' or '.join(orgs)}" if orgs else ""
     return MissingRightError(
-        f"{login} may not come in: {missing}",
-        "TFPILOT_ALLOWED_LOGINS and TFPILOT_ALLOWED_ORGS name who may; whoever runs the portal sets them.",
+        f"The login {login} is not let in: it is not among TFPILOT_ALLOWED_LOGINS{membership}",
+        "Whoever runs the portal sets TFPILOT_ALLOWED_LOGINS and TFPILOT_ALLOWED_ORGS.",
     )
