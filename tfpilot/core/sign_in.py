@@ -50,12 +50,14 @@ class SignedIn:
 def read_claims(claims: Mapping[str, Any], *, login_claim: str, now: datetime) -> SignedIn:
     """Who the provider says has signed in. Raises SignInError where that does not count, or not any more.
 
-    A time that is missing or unreadable counts as too long ago.
+    A time that is missing or unreadable counts as too long ago: it proves nothing.
     """
     issued_at = _time(claims.get("iat"))
-    if issued_at is None or now - issued_at > LONGEST:
+    if issued_at is None:
+        raise SignInError("This sign-in does not tell when it was made", "Sign in again.")
+    if now - issued_at > LONGEST:
         hours = int(LONGEST.total_seconds() // 3600)
-        raise SignInError(f"This sign-in is older than {hours} hours, or does not tell when it was", "Sign in again.")
+        raise SignInError(f"This sign-in is older than {hours} hours", "Sign in again.")
     if issued_at - now > MOST_AHEAD:
         raise SignInError(
             "This sign-in was made in the future",

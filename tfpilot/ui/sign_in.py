@@ -188,9 +188,12 @@ def _show_way_in(refusal: RefusedError) -> None:
 
 
 def _show_refusal(refusal: RefusedError) -> None:
-    title = "Please sign in again" if isinstance(refusal, SignInError) else "You may not come in"
-    text = f"{words.plain(words.sentence(refusal.message))}\n\n{words.plain(words.sentence(refusal.hint))}"
-    st.error(text, title=title, icon=":material/lock:")
+    text = words.plain(words.sentence(refusal.message))
+    if isinstance(refusal, SignInError):
+        st.warning(text, title="Please sign in again", icon=":material/lock_clock:")
+        return
+    st.error(f"{text}\n\n{words.plain(words.sentence(refusal.hint))}", title="You may not come in",
+             icon=":material/lock:")  # fmt: skip
 
 
 def _show_untold() -> None:
