@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 if __name__ == "__main__":
-    from tfpilot.ui import shell
+    from tfpilot.ui import shell, sign_in
 
     shell.configure_page("TfPilot Ops")
     requests = st.Page("pages/requests.py", title="Requests", icon=":material/inbox:", default=True)
@@ -15,6 +15,7 @@ if __name__ == "__main__":
     dev_reset = st.Page("pages/dev_reset.py", title="Dev reset", icon=":material/restart_alt:")
     page = st.navigation([requests, request, run_index, locks, dev_reset], position="hidden")
     with shell.explained("app"):
+        sign_in.gate(page, [requests, request, run_index, locks, dev_reset])
         shell.sidebar({"TfPilot Ops": [requests, run_index, locks], "Danger zone": [dev_reset]})
         page.run()
 else:
@@ -26,13 +27,14 @@ else:
     from tfpilot.errors import ConfigError
     from tfpilot.http import lifespan, middleware, routes
     from tfpilot.ui import shell
+    from tfpilot.ui.sign_in_start import check_start
 
     # Else a link to a page, as the first visit of a new process, runs that page's file alone: until this script has run
     # once, Streamlit takes pages/ for its older way of navigation.
     PagesManager.uses_pages_directory = False
 
     try:
-        shell.check_address()
+        check_start()
         shell.tell_address()
     except ConfigError as error:
         sys.exit(f"{error.message} {error.hint}")

@@ -32,6 +32,7 @@ from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.reset_journal import S3ResetJournal
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, Written, bare_etag, check_size
+from tfpilot.adapters.sign_outs import S3SignOuts
 from tfpilot.adapters.snapshot_rows import merge, row_of
 from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord, anchor_of, next_record
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
@@ -462,6 +463,19 @@ class FakeIdentity:
         return self.logins[token]
 
 
+class FakeMembership:
+    """Knows the members it is given, as (organisation, login) in lower case. `outage` set: everything raises it."""
+
+    def __init__(self) -> None:
+        self.members: set[tuple[str, str]] = set()
+        self.outage: GitHubError | None = None
+
+    def is_member(self, org: str, login: str) -> bool:
+        if self.outage is not None:
+            raise self.outage
+        return (org.lower(), login.lower()) in self.members
+
+
 class FakeDoctor:
     """Gives the results it is given."""
 
@@ -503,6 +517,7 @@ class InMemory:
     clock: Clock = field(default_factory=Clock)
     github: FakeGitHub = field(default_factory=FakeGitHub)
     identity: FakeIdentity = field(default_factory=lambda: FakeIdentity({"token-of-maya": "maya-k"}))
+    membership: FakeMembership = field(default_factory=FakeMembership)
     doctor: FakeDoctor = field(default_factory=FakeDoctor)
     rights: Rights = field(
         default_factory=lambda: Rights(
@@ -528,6 +543,7 @@ class InMemory:
         self.lifecycle = MemoryLifecycle()
         self.reset_stores = MemoryResetStores(self.bucket)
         self.audit = MemoryAudit()
+        self.sign_outs = S3SignOuts(self.bucket)
 
     @property
     def edges(self) -> Edges:
@@ -549,6 +565,8 @@ class InMemory:
             backoffs=S3Backoffs(self.bucket),
             events=S3Events(MemoryBulk(self.bucket)),
             identity=self.identity,
+            membership=self.membership,
+            sign_outs=self.sign_outs,
             doctor=self.doctor,
             clock=self.clock,
             sleep=lambda duration: self.clock.advance(seconds=duration.total_seconds()),

@@ -489,6 +489,28 @@ class Identity(Protocol):
         """The GitHub login of a token. Raises SignatureError (not valid) or GitHubError."""
 
 
+class Membership(Protocol):
+    """Who belongs to which GitHub organisation."""
+
+    def is_member(self, org: str, login: str) -> bool:
+        """Whether GitHub says so, as of the last minutes. Raises GitHubError where it could not be asked."""
+
+
+class SignOuts(Protocol):
+    """Sign-ins that their owners have ended (`ops/signouts/`), by `core.sign_in.sign_in_key`."""
+
+    def add(self, key: str, *, at: datetime) -> None:
+        """From now on it counts nowhere: in this process at once, and for the others once it is stored.
+
+        Raises StorageError where it could not be stored."""
+
+    def has(self, key: str) -> bool:
+        """Whether the bucket, or this process, knows it as ended. Raises StorageError."""
+
+    def has_here(self, key: str) -> bool:
+        """Whether this process knows it as ended. Asks nobody."""
+
+
 class Doctor(Protocol):
     """Checks of everything the portal talks to; never raises."""
 
@@ -516,8 +538,8 @@ class Myself:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may do what, from settings: logins per role, and which environments are not prod. An empty set of allowed
-    logins restricts nobody."""
+    """Who may do what, from settings: logins per role, and which environments are not prod. An empty set of logins that
+    may write to prod restricts nobody. `allowed_logins` and `allowed_orgs`: who may come in at all."""
 
     admins: str
     approvers: str
@@ -526,6 +548,8 @@ class Rights:
     destroy_prod_allowed: frozenset[str] = frozenset()
     read_only: bool = False
     """Nobody writes, whatever their role."""
+    allowed_logins: frozenset[str] = frozenset()
+    allowed_orgs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,6 +603,8 @@ class Edges:
     freeze: Freeze
     audit: AuditLog
     identity: Identity
+    membership: Membership
+    sign_outs: SignOuts
     doctor: Doctor
     clock: Clock
     sleep: Sleep

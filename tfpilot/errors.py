@@ -66,6 +66,14 @@ class FrozenError(RefusedError):
     """An admin has frozen the portal, or it is read-only: nobody writes."""
 
 
+class SignInError(RefusedError):
+    """A visitor's sign-in does not count, or not any more: signing in again helps."""
+
+
+class ProxyError(RefusedError):
+    """A visit did not come through the proxy that tells who it is."""
+
+
 class SignatureError(TfPilotError):
     """A caller could not prove who it is."""
 

@@ -36,6 +36,7 @@ from tfpilot.adapters.index_objects import S3IndexObjects
 from tfpilot.adapters.leases import S3Leases
 from tfpilot.adapters.lifecycle import S3Lifecycle
 from tfpilot.adapters.lock_records import S3LockRecords
+from tfpilot.adapters.membership import GitHubMembership
 from tfpilot.adapters.memos import S3CheckedMemos
 from tfpilot.adapters.pull_index import S3PullIndex
 from tfpilot.adapters.renewal import Renewal
@@ -43,12 +44,13 @@ from tfpilot.adapters.reset_journal import S3ResetJournal
 from tfpilot.adapters.reset_store import S3ResetStores
 from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
+from tfpilot.adapters.sign_outs import S3SignOuts
 from tfpilot.adapters.snapshot import BucketSnapshots
 from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings, load_targets
 from tfpilot.core.model import NEVER, Door, Operator, Role
-from tfpilot.core.roles import role_of
 from tfpilot.edges import Edges, GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError, TfPilotError
+from tfpilot.operations.admission import operator_with
 from tfpilot.sandbox.run import ADMIN, APPROVER, Sandbox
 
 RENEW_EVERY: Final = timedelta(seconds=15)
@@ -215,9 +217,7 @@ def operator_of(portal: Portal) -> Operator:
     token = _own_token(portal)
     if token is None:
         return Operator("system", Role.SYSTEM, Door.COMMAND)
-    login = portal.edges.identity.login_of(token)
-    rights = portal.edges.rights
-    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers), Door.COMMAND)
+    return operator_with(portal.edges, portal.edges.identity.login_of(token), door=Door.COMMAND)
 
 
 def _own_token(portal: Portal) -> str | None:
@@ -365,6 +365,8 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         freeze=S3Freeze(bucket),
         audit=S3AuditLog(bucket, chain=new_chain(_now()), key=next(iter(parts.audit_keys), NO_KEY)),
         identity=identity,
+        membership=GitHubMembership(github.client),
+        sign_outs=S3SignOuts(bucket),
         doctor=ConnectionDoctor(bucket, github, stores, parts.resets.targets, clock=_now),
         clock=_now,
         sleep=_sleep,

@@ -20,7 +20,7 @@ from tests.fakes import InMemory
 from tfpilot import wiring
 from tfpilot.config import load_settings
 from tfpilot.core.document import render_document
-from tfpilot.core.model import Operator, Role
+from tfpilot.core.model import Door, Operator, Role
 from tfpilot.wiring import Place, Portal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -307,12 +307,14 @@ def test_in_the_sandbox_a_command_acts_as_the_sandboxs_admin_whatever_token_is_s
     monkeypatch.setenv("GITHUB_TOKEN", "ghp_of_the_real_github")
     monkeypatch.setenv("TFPILOT_SANDBOX", "1")
     place = Place("sandbox", "eu-west-2", "http://127.0.0.1", is_sandbox=True, bearer=token_of(ADMIN))
-    assert wiring.operator_of(Portal(memory.edges, load_settings(), place)) == Operator(ADMIN, Role.ADMIN)
+    assert wiring.operator_of(Portal(memory.edges, load_settings(), place)) == Operator(ADMIN, Role.ADMIN, Door.COMMAND)
 
 
 def test_a_command_with_a_github_app_acts_as_the_system(memory: InMemory):
     place = Place("b", "eu-west-2", "http://127.0.0.1")
-    assert wiring.operator_of(Portal(memory.edges, load_settings(), place)) == Operator("system", Role.SYSTEM)
+    assert wiring.operator_of(Portal(memory.edges, load_settings(), place)) == Operator(
+        "system", Role.SYSTEM, Door.COMMAND
+    )
 
 
 # Storage that fails

@@ -38,6 +38,7 @@ class Reply:
     data: Any
     headers: Mapping[str, str]
     redirected: bool
+    status: int
 
 
 class GitHubClient:
@@ -79,7 +80,7 @@ class GitHubClient:
                 )
             except GITHUB_FAILURES as error:
                 raise translated(error, what=what) from error
-        return Reply(data, headers, call.redirected)
+        return Reply(data, headers, call.redirected, call.status)
 
     def _requester(self) -> PooledRequester:
         """This thread's own: two threads on one would now and then get each other's answers."""

@@ -112,11 +112,13 @@ class Clock:
 
 @dataclass(slots=True)
 class Call:
-    """One question to GitHub on its way: the pool it uses, the allowance it spends, and whether it was redirected."""
+    """One question to GitHub on its way: the pool it uses, the allowance it spends, whether it was redirected, and the
+    status of the last answer."""
 
     transport: Transport
     allowance: Allowance
     redirected: bool = False
+    status: int = 0
 
 
 _CURRENT: Final[ContextVar[Call]] = ContextVar("github_call")
@@ -207,6 +209,7 @@ class Transport(HTTPAdapter):
             kwargs["timeout"] = (min(CONNECT_SECONDS, seconds_left), min(READ_SECONDS, seconds_left))
             response = super().send(request, *args, **kwargs)
             _read_whole(response, call.allowance)
+            call.status = response.status_code
             if not response.is_redirect:
                 return self._checked(response)
             following = _followed(request, response)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
-import time
-from collections import OrderedDict
 from datetime import timedelta
 from typing import Final
 
@@ -15,6 +12,7 @@ from github.Auth import Token
 from tfpilot.adapters.github_client import GitHubClient
 from tfpilot.adapters.github_transport import Allowance, Transport, read_retry
 from tfpilot.adapters.github_values import login_of
+from tfpilot.adapters.remembered import Remembered
 from tfpilot.core.model import FactOutcome
 from tfpilot.errors import GitHubError, SignatureError
 
@@ -34,7 +32,7 @@ class GitHubIdentity:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._transport = Transport(retry=read_retry())
-        self._known = _Remembered()
+        self._known: Remembered[bytes, str] = Remembered()
 
     def login_of(self, token: str) -> str:
         """The GitHub login of a token. Raises SignatureError (not valid) or GitHubError."""
@@ -44,7 +42,7 @@ class GitHubIdentity:
         login = self._known.find(key)
         if login is None:
             login = self._ask(token)
-            self._known.put(key, login)
+            self._known.put(key, login, lasting=REMEMBERED_FOR, at_most=_MOST_REMEMBERED)
         if not login:
             raise _not_valid()
         return login
@@ -63,26 +61,6 @@ class GitHubIdentity:
                 return ""
             raise
         return login_of(reply.data)
-
-
-class _Remembered:
-    """Logins by the digest of their token, the newest few, each for a minute."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._logins: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-
-    def find(self, key: bytes) -> str | None:
-        with self._lock:
-            login, until = self._logins.get(key, (None, 0.0))
-            return login if time.monotonic() < until else None
-
-    def put(self, key: bytes, login: str) -> None:
-        with self._lock:
-            self._logins[key] = (login, time.monotonic() + REMEMBERED_FOR.total_seconds())
-            self._logins.move_to_end(key)
-            if len(self._logins) > _MOST_REMEMBERED:
-                self._logins.popitem(last=False)
 
 
 def _not_valid() -> SignatureError:

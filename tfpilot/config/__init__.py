@@ -4,5 +4,15 @@ from __future__ import annotations
 
 from tfpilot.config.credentials import GitHubApp, check_configured, github_credentials
 from tfpilot.config.settings import Settings, load_settings, load_targets
+from tfpilot.config.sign_in import check_provider, check_sign_in
 
-__all__ = ["GitHubApp", "Settings", "check_configured", "github_credentials", "load_settings", "load_targets"]
+__all__ = [
+    "GitHubApp",
+    "Settings",
+    "check_configured",
+    "check_provider",
+    "check_sign_in",
+    "github_credentials",
+    "load_settings",
+    "load_targets",
+]

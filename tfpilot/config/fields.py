@@ -16,6 +16,9 @@ LONGEST_STUCK_MINUTES: Final = 7 * 24 * 60
 LONGEST_UNDO_DAYS: Final = 3650
 SHORTEST_AUDIT_KEY: Final = 32
 SHORTEST_WEBHOOK_SECRET: Final = 16
+SHORTEST_PROXY_SECRET: Final = 16
+PROXY_PROOF_HEADER: Final = "X-TfPilot-Proxy-Secret"
+"""What the proxy sends TFPILOT_PROXY_SECRET in."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -98,6 +101,25 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _proxy_secret(value: SecretStr) -> SecretStr:
+    # Whoever guesses it is an admin. A header carries printable ASCII as it is, and nothing else.
+    if re.fullmatch(rf"[!-~]{{{SHORTEST_PROXY_SECRET},}}", value.get_secret_value()) is None:
+        raise ValueError(f"must be one word of at least {SHORTEST_PROXY_SECRET} printable ASCII characters")
+    return value
+
+
+def _identity_header(name: str) -> str:
+    if name.lower() in {PROXY_PROOF_HEADER.lower(), "host", "cookie", "authorization", "origin"}:
+        raise ValueError("must be a header that the proxy alone sets, such as X-Forwarded-User")
+    return name
+
+
+def _orgs(names: frozenset[str]) -> frozenset[str]:
+    if any(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}", name) is None for name in names):
+        raise ValueError("must name GitHub organisations, separated by commas, as they stand in their addresses")
+    return names
+
+
 def _directory(value: Path) -> Path:
     problem = "must be a directory that this user can reach, or one that does not exist yet"
     try:
@@ -108,12 +130,6 @@ def _directory(value: Path) -> Path:
     if not usable:
         raise ValueError(problem)
     return path
-
-
-def _available_auth(value: object) -> object:
-    if value in {"oidc", "proxy"}:
-        raise ValueError(f"`{value}` is not available in this version; allowed: `local`")
-    return value
 
 
 def _upper(value: object) -> object:
@@ -138,4 +154,9 @@ Kinds = Annotated[frozenset[WorkflowKind], NoDecode, AfterValidator(_kinds), Bef
 AuditKey = Annotated[SecretStr, AfterValidator(_audit_key)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
-Auth = Annotated[Literal["local"], BeforeValidator(_available_auth)]
+ProxySecret = Annotated[SecretStr, AfterValidator(_proxy_secret)]
+IdentityHeader = Annotated[
+    str, _full_match(r"[A-Za-z][A-Za-z0-9-]*", "the name of a header"), AfterValidator(_identity_header)
+]
+Claim = Annotated[str, _full_match(r"[!-~]{1,200}", "the name of a claim, such as preferred_username")]
+Orgs = Annotated[Logins, AfterValidator(_orgs)]

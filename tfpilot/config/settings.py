@@ -16,16 +16,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from tfpilot.config.fields import (
     AppId,
     AuditKey,
-    Auth,
     Branch,
     BucketName,
+    Claim,
     Days,
     Directory,
+    IdentityHeader,
     Kinds,
     Logins,
     LogLevel,
     Minutes,
     Names,
+    Orgs,
+    ProxySecret,
     Region,
     Switch,
     Token,
@@ -37,14 +40,11 @@ from tfpilot.config.fields import (
 from tfpilot.core.model import Thresholds, WorkflowKind
 from tfpilot.core.reset_guards import parse_deny_terms
 from tfpilot.core.reset_target import ResetTarget, parse_targets
+from tfpilot.core.sign_in import SignInMode
 from tfpilot.edges import GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
-_NOT_AVAILABLE: Final = (
-    "TFPILOT_ALLOWED_LOGINS",
-    "TFPILOT_ALLOWED_ORGS",
-)
 
 
 def _default_cache_dir() -> Path:
@@ -91,7 +91,13 @@ class Settings(BaseSettings):
     stuck_planning_minutes: Minutes = Field(15, validation_alias="TFPILOT_STUCK_PLANNING_MINUTES")
     stuck_applying_minutes: Minutes = Field(60, validation_alias="TFPILOT_STUCK_APPLYING_MINUTES")
 
-    auth: Auth = Field("local", validation_alias="TFPILOT_AUTH")
+    auth: SignInMode = Field(SignInMode.LOCAL, validation_alias="TFPILOT_AUTH")
+    login_claim: Claim = Field("preferred_username", validation_alias="TFPILOT_LOGIN_CLAIM")
+    proxy_header: IdentityHeader | None = Field(None, validation_alias="TFPILOT_PROXY_HEADER")
+    proxy_secret: ProxySecret | None = Field(None, validation_alias="TFPILOT_PROXY_SECRET")
+    allowed_logins: Logins = Field(frozenset(), validation_alias="TFPILOT_ALLOWED_LOGINS")
+    """Who may come in, in lower case; `*`: everybody."""
+    allowed_orgs: Orgs = Field(frozenset(), validation_alias="TFPILOT_ALLOWED_ORGS")
     admins: str = Field("", validation_alias="TFPILOT_ADMINS")
     approvers: str = Field("", validation_alias="TFPILOT_APPROVERS")
     prod_allowed_users: Logins = Field(frozenset(), validation_alias="TFPILOT_PROD_ALLOWED_USERS")
@@ -133,6 +139,8 @@ class Settings(BaseSettings):
             prod_allowed=self.prod_allowed_users,
             destroy_prod_allowed=self.destroy_prod_allowed_users,
             read_only=self.read_only,
+            allowed_logins=self.allowed_logins,
+            allowed_orgs=self.allowed_orgs,
         )
 
     @property
@@ -202,19 +210,7 @@ def load_settings() -> Settings:
             "Correct the variables in the environment or in `.env`; `.env.example` lists them all.",
         ) from None
     _check_workflow_files(settings)
-    _check_available()
     return settings
-
-
-def _check_available() -> None:
-    """A setting that restricts must not be taken for granted where nothing heeds it."""
-    set_here = {**_read_dotenv(), **os.environ}
-    ignored = [name for name in _NOT_AVAILABLE if set_here.get(name, "").lower() not in ("", "0", "false")]
-    if ignored:
-        raise ConfigError(
-            f"{', '.join(ignored)}: not available in this version, and nothing would heed it.",
-            "Unset it. Until then, restrict the AWS identity and the GitHub token that the portal runs with.",
-        )
 
 
 def _check_workflow_files(settings: Settings) -> None:

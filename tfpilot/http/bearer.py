@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from tfpilot import wiring
 from tfpilot.core.model import Door, Operator
-from tfpilot.core.roles import role_of
 from tfpilot.errors import SignatureError, TfPilotError
 from tfpilot.http.answers import error_answer, json_answer
+from tfpilot.operations.admission import admit, is_restricted, operator_with
 from tfpilot.wiring import Portal
 
 _LOG: Final = structlog.get_logger("tfpilot.http")
@@ -43,12 +43,13 @@ def _answered(answer: Answer, request: HttpRequest) -> Mapping[str, Any]:
 
 
 def _operator(portal: Portal, request: HttpRequest) -> Operator:
-    """Who sends the request. Raises SignatureError without a token that GitHub knows."""
+    """Who sends the request. Raises SignatureError without a token that GitHub knows, MissingRightError for somebody
+    whom the settings do not let in."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise SignatureError(
             "This needs a bearer token", "Send `Authorization: Bearer <GitHub token>`; a cookie does not count."
         )
     login = portal.edges.identity.login_of(token.strip())
-    rights = portal.edges.rights
-    return Operator(login, role_of(login, admins=rights.admins, approvers=rights.approvers), Door.HTTP)
+    enter = admit if is_restricted(portal.edges) else operator_with
+    return enter(portal.edges, login, door=Door.HTTP)

@@ -26,6 +26,7 @@ from tfpilot.core.reset_receipt import Receipt, receipt_markdown, render_receipt
 from tfpilot.core.reset_steps import PORTAL, ResetRecord, ResetStep
 from tfpilot.core.reset_target import ResetTarget
 from tfpilot.core.roles import Right
+from tfpilot.core.sign_in import check_fresh
 from tfpilot.edges import Edges
 from tfpilot.errors import RefusedError
 from tfpilot.operations.acting import Act, act
@@ -97,6 +98,7 @@ def apply_reset(
     """
     with act(edges, operator, Deed.RESET, plan.target.name) as deed:
         check_role(edges, operator, Right.RESET, environment=plan.target.environment)
+        check_fresh(operator, edges.clock())
         target = _check_still_configured(edges, plan.target)
         check_reason(confirmation.reason)
         check_digest(plan, confirmation.digest)

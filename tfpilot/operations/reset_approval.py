@@ -8,6 +8,7 @@ from tfpilot.core.reset_confirm import Approval, ApprovalRequest, approve, check
 from tfpilot.core.reset_plan import ResetPlan
 from tfpilot.core.reset_plan_document import digest_of
 from tfpilot.core.roles import Right
+from tfpilot.core.sign_in import check_fresh
 from tfpilot.edges import Edges
 from tfpilot.errors import NotFoundError, RefusedError
 from tfpilot.operations.acting import act
@@ -73,10 +74,12 @@ def plan_to_approve(
 
 
 def approve_plan(edges: Edges, digest: str, choices: Choices, *, operator: Operator) -> Approval:
-    """The operator's approval, as a second admin. Raises as `plan_to_approve`, and MissingRightError."""
+    """The operator's approval, as a second admin. Raises as `plan_to_approve`, and MissingRightError; RefusedError
+    also where the operator's sign-in is not fresh."""
     request, plan = plan_to_approve(edges, digest, choices, operator=operator)
     with act(edges, operator, Deed.APPROVE_RESET, plan.target.name) as deed:
         check_may(edges, operator, Right.APPROVE_RESET, environment=plan.target.environment)
+        check_fresh(operator, edges.clock())
         approval = approve(plan, operator, planned_by=request.asked_by, now=edges.clock())
         deed.begin(digest=digest, askedBy=request.asked_by)
         edges.reset_journal.approve(approval)

@@ -9,11 +9,13 @@ import streamlit as st
 
 from tfpilot.core.reset_confirm import ApprovalRequest
 from tfpilot.core.roles import Right
+from tfpilot.core.sign_in import is_fresh
 from tfpilot.edges import Edges
 from tfpilot.operations.reset_approval import find_approval, plan_to_approve
 from tfpilot.ui import (
     reset_acts,
     reset_address,
+    reset_fresh,
     reset_guards_view,
     reset_header,
     reset_looks,
@@ -87,11 +89,16 @@ def _show_question(
     refusal = reset_acts.why_not(edges, operator, made.plan.target.environment, Right.APPROVE_RESET)
     if not refusal and operator.login.casefold() == request.asked_by.casefold():
         refusal = f"{operator.login} made this plan. A second admin approves it."
+    needs_sign_in = not refusal and not is_approved and not is_fresh(operator, edges.clock())
+    if needs_sign_in:
+        refusal = "Sign in again first."
     with st.container(border=True, gap="small"):
         st.markdown(f"**{words.plain(request.asked_by)} asks for a second admin**")
         st.markdown(f"Reset of {words.plain(request.target)}, asked at {reset_looks.day(request.at)} UTC. Reason: "
                     f"{words.plain(words.sentence(request.reason))} What is below was read just now; it has the digest "
                     f"{reset_looks.short(made.digest)} that was asked for.")  # fmt: skip
+        if needs_sign_in:
+            reset_fresh.show(key="reset_approve_sign_in_again")
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 f"Approve {made.digest[:6]}",

@@ -10,12 +10,23 @@ import streamlit as st
 
 from tfpilot.core.reset_confirm import Acknowledgement, phrase_of, sentence_of
 from tfpilot.core.reset_plan import StateMode
+from tfpilot.core.sign_in import is_fresh
 from tfpilot.edges import Edges
 from tfpilot.errors import TfPilotError
 from tfpilot.operations.reset import Confirmation
 from tfpilot.operations.reset_approval import find_approval
 from tfpilot.operations.reset_views import compare_plan
-from tfpilot.ui import reset_acts, reset_address, reset_guards_view, reset_header, reset_looks, shell, tables, words
+from tfpilot.ui import (
+    reset_acts,
+    reset_address,
+    reset_fresh,
+    reset_guards_view,
+    reset_header,
+    reset_looks,
+    shell,
+    tables,
+    words,
+)
 from tfpilot.ui.reset_deeds import Deed, DeedVerb
 from tfpilot.ui.reset_desk import GUARDS_EVERY, ResetDesk, Step
 from tfpilot.ui.reset_looks import short
@@ -64,6 +75,8 @@ def _show_confirm(edges: Edges, desk: ResetDesk, made: MadePlan) -> None:
     st.text_input(f"Type {words.code(phrase_of(made.plan))}", key=TYPED, max_chars=120, persist_state="session",
                   autocomplete="off", on_change=reset_address.touched)  # fmt: skip
     why_not = next(_why_not(edges, desk, made), "")
+    if not is_fresh(shell.operator(), edges.clock()):
+        reset_fresh.show(key="reset_sign_in_again")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Back", key="reset_back_to_review", icon=":material/arrow_back:", on_click=_back, args=(desk,),
                   disabled=desk.is_busy)  # fmt: skip
@@ -122,6 +135,8 @@ def _why_not(edges: Edges, desk: ResetDesk, made: MadePlan) -> Iterator[str]:
     refusal = reset_acts.why_not(edges, shell.operator(), made.plan.target.environment)
     if refusal:
         yield words.plain(refusal)
+    if not is_fresh(shell.operator(), edges.clock()):
+        yield "Sign in again first."
     if desk.is_busy:
         yield "The last click is still being carried out."
     checked = reset_guards_view.found(desk, made.target, made.choices)

@@ -12,7 +12,6 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from tfpilot import wiring
-from tfpilot.config.fields import LOOPBACK
 from tfpilot.core.document import is_request_id
 from tfpilot.core.model import Operator
 from tfpilot.core.selection import RequestFilter
@@ -29,7 +28,7 @@ from tfpilot.errors import (
     TfPilotError,
 )
 from tfpilot.operations.browse import list_requests
-from tfpilot.ui import words
+from tfpilot.ui import sign_in, words
 from tfpilot.wiring import Portal
 
 REQUESTS_PAGE: Final = "pages/requests.py"
@@ -69,28 +68,8 @@ def portal() -> Portal:
 
 
 def operator() -> Operator:
-    """Who uses the pages: with local sign-in whoever sits at this machine, as an admin.
-
-    Raises RefusedError for a visitor from elsewhere.
-    """
-    address = st.context.ip_address  # None where the visitor is on this machine
-    if address is not None:
-        raise RefusedError(
-            f"A visitor from {address} may not come in: with TFPILOT_AUTH=local the portal serves this machine only",
-            "Open it on the machine it runs on, for example through an SSH tunnel.",
-        )
-    return wiring.LOCAL_OPERATOR
-
-
-def check_address() -> None:
-    """Returns where the server listens on loopback only. Raises ConfigError for any other address."""
-    address = st.config.get_option("server.address")
-    if address not in LOOPBACK:
-        raise ConfigError(
-            f"With TFPILOT_AUTH=local the portal does not listen on {address or 'every address'}: whoever reached it "
-            "would be an admin.",
-            "Set STREAMLIT_SERVER_ADDRESS=127.0.0.1, or leave it to .streamlit/config.toml.",
-        )
+    """Who uses the page now. Raises as `sign_in.operator`."""
+    return sign_in.operator()
 
 
 def tell_address() -> None:
@@ -156,6 +135,7 @@ def sidebar(sections: Mapping[str, Sequence[Page]]) -> None:
         with st.container(gap="xsmall"):
             for line in _standing(here):
                 st.markdown(f":small[{line}]")
+        sign_in.show_way_out()
 
 
 def go_to_request(request_id: str) -> None:
@@ -184,7 +164,7 @@ def _standing(here: Portal) -> Iterator[str]:
     left = f"{words.number(budget[0])} of {words.number(budget[1])} left" if budget else "not asked yet"
     yield f":material/commit: GitHub {left}"
     who = operator()
-    yield f":material/person: {words.plain(who.login)} · {who.role.value}"
+    yield f":material/person: {words.plain(who.login or 'nobody')} · {who.role.value}"
 
 
 def _look_for() -> None:

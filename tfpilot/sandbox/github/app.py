@@ -58,6 +58,8 @@ REPO_ENDPOINTS: Final[tuple[tuple[str, str, endpoints.Endpoint], ...]] = (
 ENDPOINTS: Final = (
     ("GET", "/user", endpoints.get_user),
     ("GET", "/rate_limit", endpoints.get_rate_limit),
+    ("GET", "/orgs/{org}/members/{login}", endpoints.check_member),
+    ("GET", "/orgs/{org}/public_members/{login}", endpoints.check_public_member),
     ("POST", "/graphql", endpoints.graphql),
     *(
         (method, prefix + path, endpoint)

@@ -30,6 +30,23 @@ def get_rate_limit(world: World, asked: Asked) -> Reply:
     return Reply(asked.render.places.rate_limit(world.quota.budget(asked.user.login)))
 
 
+def check_member(world: World, asked: Asked) -> Reply:
+    """204 for a member, to members; to others GitHub tells only who shows it in public."""
+    org, login = asked.place["org"], asked.place["login"]
+    if not world.is_member(org, asked.user.login):
+        raise ProblemError(302, "Found", location=f"{asked.api_url}/orgs/{org}/public_members/{login}")
+    if not world.is_member(org, login):
+        raise ProblemError(404, "Not Found")
+    return Reply(None, status=204)
+
+
+def check_public_member(world: World, asked: Asked) -> Reply:
+    """Every member of the stand-in shows it in public."""
+    if not world.is_member(asked.place["org"], asked.place["login"]):
+        raise ProblemError(404, "Not Found")
+    return Reply(None, status=204)
+
+
 def get_repo(world: World, asked: Asked) -> Reply:
     return Reply(asked.render.places.full_repo(_repo(world, asked)))
 

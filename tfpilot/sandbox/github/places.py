@@ -29,6 +29,7 @@ class Places:
         self._repos: dict[int, Repo] = {}
         self._names: dict[str, int] = {}
         self._workflows: dict[int, Workflow] = {}
+        self._members: defaultdict[str, set[str]] = defaultdict(set)
 
     def now(self) -> datetime:
         """The time by this world's clock, in whole seconds."""
@@ -46,6 +47,19 @@ class Places:
         """The account of a login; one that was only ever mentioned exists without a token."""
         with self._lock:
             return self._users.get(login.lower()) or self.add_user(login)
+
+    def add_member(self, org: str, login: str) -> None:
+        """Makes the account a member of the organisation, which exists from then on."""
+        with self._lock:
+            self._members[org.lower()].add(self.user(login).login.lower())
+
+    def remove_member(self, org: str, login: str) -> None:
+        with self._lock:
+            self._members[org.lower()].discard(login.lower())
+
+    def is_member(self, org: str, login: str) -> bool:
+        with self._lock:
+            return login.lower() in self._members.get(org.lower(), ())
 
     def find_user_by_token(self, token: str) -> User | None:
         with self._lock:
