@@ -7,8 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := benchmarks/.venv
-# Tests that share a server stay together in one worker.
-WORKERS ?= 2
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement
+# Tests that share a server stay together in one worker. One more than a small machine has cores: many tests wait.
+WORKERS ?= 3
 
 .PHONY: help demo test soak crash check fix lock bench
 
@@ -49,13 +50,17 @@ bench: $(VENV)/.run $(PEERS)/.peers ## measure the portal beside its peers
 $(BIN)/pip:
 	tools/venv.sh $(PYTHON) $(VENV)
 
-$(VENV)/.run: requirements.lock | $(BIN)/pip
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+# pip takes minutes for what uv does in seconds, and checks the same hashes.
+$(BIN)/uv: | $(BIN)/pip
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock)
+
+$(VENV)/.run: requirements.lock | $(BIN)/uv
+	$(INSTALL) requirements.lock
 	touch $@
 
 # This lock holds everything that requirements.lock does, in the same versions.
-$(VENV)/.dev: requirements-dev.lock | $(BIN)/pip
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.lock
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/uv
+	$(INSTALL) requirements-dev.lock
 	touch $@ $(VENV)/.run
 
 $(PEERS)/.peers: benchmarks/requirements.txt
