@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from tfpilot.config.credentials import GitHubApp, check_configured, github_credentials
-from tfpilot.config.settings import Settings, load_settings, load_targets
+from tfpilot.config.settings import DoorRules, Settings, load_settings, load_targets
 
-__all__ = ["GitHubApp", "Settings", "check_configured", "github_credentials", "load_settings", "load_targets"]
+__all__ = [
+    "DoorRules",
+    "GitHubApp",
+    "Settings",
+    "check_configured",
+    "github_credentials",
+    "load_settings",
+    "load_targets",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -20,11 +21,13 @@ from tfpilot.config.fields import (
     BucketName,
     Days,
     Directory,
+    Hosts,
     Kinds,
     Logins,
     LogLevel,
     Minutes,
     Names,
+    Rate,
     Region,
     Switch,
     Token,
@@ -45,6 +48,17 @@ _NOT_AVAILABLE: Final = (
     "TFPILOT_ALLOWED_LOGINS",
     "TFPILOT_ALLOWED_ORGS",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """Whom the HTTP door answers: under which names of the host (`*`: any), and how often a minute."""
+
+    allowed_hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "[::1]"})
+    rate_per_minute: int = 600
+
+
+_DOOR: Final = DoorRules()
 
 
 def _default_cache_dir() -> Path:
@@ -104,6 +118,9 @@ class Settings(BaseSettings):
     reset_second_admin: Switch = Field(default=False, validation_alias="TFPILOT_RESET_SECOND_ADMIN")
     undo_days: Days = Field(30, validation_alias="TFPILOT_UNDO_DAYS")
 
+    allowed_hosts: Hosts = Field(_DOOR.allowed_hosts, validation_alias="TFPILOT_ALLOWED_HOSTS")
+    rate_limit_per_minute: Rate = Field(_DOOR.rate_per_minute, validation_alias="TFPILOT_RATE_LIMIT_PER_MINUTE")
+
     sandbox: Switch = Field(default=False, validation_alias="TFPILOT_SANDBOX")
     """The sandbox takes the place of the bucket and of GitHub, whatever else is set."""
     sandbox_dir: Directory | None = Field(None, validation_alias="TFPILOT_SANDBOX_DIR")
@@ -129,6 +146,11 @@ class Settings(BaseSettings):
             prod_allowed=self.prod_allowed_users,
             destroy_prod_allowed=self.destroy_prod_allowed_users,
         )
+
+    @property
+    def door(self) -> DoorRules:
+        """Whom the HTTP door answers."""
+        return DoorRules(self.allowed_hosts, self.rate_limit_per_minute)
 
     @property
     def resets(self) -> ResetRules:
