@@ -24,8 +24,9 @@ else:
 
     from streamlit.runtime.pages_manager import PagesManager
 
+    from tfpilot import wiring
     from tfpilot.errors import ConfigError
-    from tfpilot.http import lifespan, middleware, routes
+    from tfpilot.http import guards, lifespan, routes
     from tfpilot.ui import shell
     from tfpilot.ui.sign_in_start import check_start
 
@@ -40,4 +41,4 @@ else:
         sys.exit(f"{error.message} {error.hint}")
 
     # The server finds this call in the source, so it stays a plain assignment.
-    app = st.App(Path(__file__).resolve(), routes=routes, middleware=middleware, lifespan=lifespan)
+    app = st.App(Path(__file__).resolve(), routes=routes, middleware=guards(wiring.door_rules()), lifespan=lifespan)

@@ -46,7 +46,15 @@ from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.adapters.sign_outs import S3SignOuts
 from tfpilot.adapters.snapshot import BucketSnapshots
-from tfpilot.config import GitHubApp, Settings, check_configured, github_credentials, load_settings, load_targets
+from tfpilot.config import (
+    DoorRules,
+    GitHubApp,
+    Settings,
+    check_configured,
+    github_credentials,
+    load_settings,
+    load_targets,
+)
 from tfpilot.core.model import NEVER, Door, Operator, Role
 from tfpilot.edges import Edges, GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError, TfPilotError
@@ -164,6 +172,15 @@ _PROCESS: Final = _Process()
 def listen_at(url: str) -> None:
     """Says where this process answers HTTP, before it is built: the sandbox's GitHub sends its webhooks there."""
     _PROCESS.own_url = url
+
+
+def door_rules() -> DoorRules:
+    """Whom the HTTP door answers. Settings that cannot be used leave the defaults: the portal itself says what is wrong
+    with them, to whoever may reach it then."""
+    try:
+        return load_settings().door
+    except ConfigError:
+        return DoorRules()
 
 
 def start() -> None:

@@ -17,6 +17,7 @@ from tests.adapters.github_setup import FILES, REPO
 from tests.builders import NOW
 from tests.doors.door_setup import (
     TOKENS,
+    UNHURRIED,
     Door,
     Reality,
     Tfpilot,
@@ -28,7 +29,7 @@ from tests.fakes import Clock, InMemory
 from tfpilot import wiring
 from tfpilot.adapters.s3 import Bucket, BucketSettings
 from tfpilot.cli.app import commands
-from tfpilot.http import middleware, routes
+from tfpilot.http import guards, routes
 from tfpilot.sandbox.github import World, serve
 
 
@@ -61,7 +62,7 @@ def own_portal_and_logs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def door() -> Iterator[Door]:
     """The routes and middleware as the process serves them, on loopback. Whose portal answers is each test's matter."""
-    app = Starlette(routes=routes, middleware=middleware)
+    app = Starlette(routes=routes, middleware=guards(UNHURRIED))
     # A new connection each: the server closes one on which something unexpected happened.
     unpooled = httpx.Limits(max_keepalive_connections=0)
     with served(app) as url, httpx.Client(limits=unpooled, timeout=30, verify=False) as client:

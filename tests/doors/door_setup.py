@@ -23,7 +23,7 @@ from tests.builders import NOW, REQUEST_ID, ago, stuck_planning
 from tests.fakes import Clock, InMemory
 from tfpilot import wiring
 from tfpilot.adapters.s3 import Bucket, BucketSettings
-from tfpilot.config import load_settings
+from tfpilot.config import DoorRules, load_settings
 from tfpilot.core.document import render_document
 from tfpilot.core.model import (
     Answer,
@@ -44,6 +44,8 @@ DEVELOPER = "maya-k"
 TOKENS = {f"ghp_{login.replace('-', '')}0123456789": login for login in (ADMIN, APPROVER, DEVELOPER, "release-bot")} | {
     "ghp_nobody0123456789": ""
 }
+UNHURRIED = DoorRules(rate_per_minute=1_000_000)
+"""The rules of a door that all tests share, who together ask more often than one caller may."""
 PLACE = Place(bucket="memory", region="eu-west-2", github_url="http://127.0.0.1")
 
 

@@ -12,10 +12,11 @@ from tests.fakes import OUTAGE, InMemory
 from tfpilot import wiring
 from tfpilot.core.model import Answer, FactOutcome, GitHubFacts
 from tfpilot.errors import ConfigError, GitHubError, RateLimitedError, StorageError
+from tfpilot.http import middleware
 
 SYNC = f"/api/requests/{REQUEST_ID}/sync"
 SECURITY_HEADERS = {
-    "content-security-policy": "frame-ancestors 'none'",
+    "content-security-policy": middleware._POLICY,
     "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",

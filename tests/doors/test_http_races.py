@@ -13,11 +13,11 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.builders import REQUEST_ID, stuck_planning
-from tests.doors.door_setup import Door, Reality, plan_succeeded, served, wait_until
+from tests.doors.door_setup import UNHURRIED, Door, Reality, plan_succeeded, served, wait_until
 from tests.fakes import InMemory
 from tfpilot import wiring
 from tfpilot.errors import ConfigError
-from tfpilot.http import lifespan, middleware, routes
+from tfpilot.http import guards, lifespan, routes
 
 PORTAL_THREADS = ("portal", "snapshot-renewal", "github_")
 
@@ -178,7 +178,7 @@ def test_the_server_answers_health_at_once_while_the_portal_is_still_being_built
         return good(*arguments, **options)
 
     monkeypatch.setattr(wiring, "build", build)
-    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=guards(UNHURRIED), lifespan=lifespan)
     with served(app) as url, httpx.Client(verify=False) as client:
         assert client.get(f"{url}/healthz").status_code == 200
         ready = client.get(f"{url}/readyz")
@@ -189,7 +189,7 @@ def test_the_server_answers_health_at_once_while_the_portal_is_still_being_built
 
 
 def test_a_server_whose_portal_cannot_be_built_starts_says_why_and_stops(capfd):
-    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=guards(UNHURRIED), lifespan=lifespan)
     with served(app) as url, httpx.Client(verify=False) as client:
         wait_until(lambda: "Nothing is configured" in client.get(f"{url}/readyz").text)
         assert client.get(f"{url}/api/requests").status_code == 503
@@ -200,7 +200,7 @@ def test_a_server_whose_portal_cannot_be_built_starts_says_why_and_stops(capfd):
 @pytest.mark.server
 def test_a_real_portal_becomes_ready_and_leaves_no_thread_behind(reality: Reality):
     reality.stuck_request()
-    app = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=guards(UNHURRIED), lifespan=lifespan)
     with served(app) as url, httpx.Client(verify=False) as client:
         wait_until(lambda: client.get(f"{url}/readyz").status_code == 200)
         assert Door(url, client).get("/api/requests").json()["total"] == 1

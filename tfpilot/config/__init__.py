@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tfpilot.config.credentials import GitHubApp, check_configured, github_credentials
-from tfpilot.config.settings import Settings, load_settings, load_targets
+from tfpilot.config.settings import DoorRules, Settings, load_settings, load_targets
 from tfpilot.config.sign_in import check_provider, check_sign_in
 
 __all__ = [
+    "DoorRules",
     "GitHubApp",
     "Settings",
     "check_configured",

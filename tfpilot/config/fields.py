@@ -19,6 +19,7 @@ SHORTEST_WEBHOOK_SECRET: Final = 16
 SHORTEST_PROXY_SECRET: Final = 16
 PROXY_PROOF_HEADER: Final = "X-TfPilot-Proxy-Secret"
 """What the proxy sends TFPILOT_PROXY_SECRET in."""
+MOST_PER_MINUTE: Final = 1_000_000
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -120,6 +121,16 @@ def _orgs(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
+def _hosts(names: frozenset[str]) -> frozenset[str]:
+    hosts = frozenset(name.lower() for name in names)
+    if not all(re.fullmatch(r"\*|(\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]", host) for host in hosts):
+        raise ValueError(
+            "must name hosts as a browser does, without scheme and port, separated by commas: "
+            "portal.example.com, *.example.com, [::1], or * for every host"
+        )
+    return hosts
+
+
 def _directory(value: Path) -> Path:
     problem = "must be a directory that this user can reach, or one that does not exist yet"
     try:
@@ -150,6 +161,8 @@ TokenUrl = Annotated[Url, AfterValidator(_url_for_token)]
 Directory = Annotated[Path, AfterValidator(_directory)]
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(_names)]
 Logins = Annotated[Names, AfterValidator(_lower)]
+Hosts = Annotated[Names, AfterValidator(_hosts)]
+Rate = Annotated[int, Field(ge=1, le=MOST_PER_MINUTE)]
 Kinds = Annotated[frozenset[WorkflowKind], NoDecode, AfterValidator(_kinds), BeforeValidator(_names)]
 AuditKey = Annotated[SecretStr, AfterValidator(_audit_key)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]

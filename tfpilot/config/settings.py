@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +22,7 @@ from tfpilot.config.fields import (
     Claim,
     Days,
     Directory,
+    Hosts,
     IdentityHeader,
     Kinds,
     Logins,
@@ -29,6 +31,7 @@ from tfpilot.config.fields import (
     Names,
     Orgs,
     ProxySecret,
+    Rate,
     Region,
     Switch,
     Token,
@@ -45,6 +48,17 @@ from tfpilot.edges import GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """Whom the HTTP door answers: under which names of the host (`*`: any), and how often a minute."""
+
+    allowed_hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "[::1]"})
+    rate_per_minute: int = 600
+
+
+_DOOR: Final = DoorRules()
 
 
 def _default_cache_dir() -> Path:
@@ -113,6 +127,8 @@ class Settings(BaseSettings):
     read_only: Switch = Field(default=False, validation_alias="TFPILOT_READ_ONLY")
     audit_key: AuditKey | None = Field(None, validation_alias="TFPILOT_AUDIT_KEY")
     """One key, or several separated by commas while they are being changed: the first seals, all of them verify."""
+    allowed_hosts: Hosts = Field(_DOOR.allowed_hosts, validation_alias="TFPILOT_ALLOWED_HOSTS")
+    rate_limit_per_minute: Rate = Field(_DOOR.rate_per_minute, validation_alias="TFPILOT_RATE_LIMIT_PER_MINUTE")
 
     sandbox: Switch = Field(default=False, validation_alias="TFPILOT_SANDBOX")
     """The sandbox takes the place of the bucket and of GitHub, whatever else is set."""
@@ -142,6 +158,11 @@ class Settings(BaseSettings):
             allowed_logins=self.allowed_logins,
             allowed_orgs=self.allowed_orgs,
         )
+
+    @property
+    def door(self) -> DoorRules:
+        """Whom the HTTP door answers."""
+        return DoorRules(self.allowed_hosts, self.rate_limit_per_minute)
 
     @property
     def resets(self) -> ResetRules:

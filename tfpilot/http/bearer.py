@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
@@ -42,14 +43,19 @@ def _answered(answer: Answer, request: HttpRequest) -> Mapping[str, Any]:
     return answer(portal, request, _operator(portal, request))
 
 
+def token_in(headers: Headers) -> str:
+    """The bearer token among the headers; empty where there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def _operator(portal: Portal, request: HttpRequest) -> Operator:
     """Who sends the request. Raises SignatureError without a token that GitHub knows, MissingRightError for somebody
     whom the settings do not let in."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = token_in(request.headers)
+    if not token:
         raise SignatureError(
             "This needs a bearer token", "Send `Authorization: Bearer <GitHub token>`; a cookie does not count."
         )
-    login = portal.edges.identity.login_of(token.strip())
     enter = admit if is_restricted(portal.edges) else operator_with
-    return enter(portal.edges, login, door=Door.HTTP)
+    return enter(portal.edges, portal.edges.identity.login_of(token), door=Door.HTTP)

@@ -4,40 +4,86 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tfpilot.errors import TfPilotError
 from tfpilot.http.answers import error_answer
 
+INLINE_SCRIPT: Final = "sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA="
+"""The one script within Streamlit's page, by what it says: no other can be put in."""
+
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        # Streamlit compiles WebAssembly as its page starts; no text is ever run as a script, not even for charts.
+        f"script-src 'self' '{INLINE_SCRIPT}' 'wasm-unsafe-eval'",
+        # Streamlit makes its styles as the page is drawn.
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        # The page's own WebSocket is 'self', too.
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "frame-src 'none'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
 _HEADERS: Final = {
-    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Content-Security-Policy": _POLICY,
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_TLS_HEADERS: Final = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 
 
 class SecurityHeaders:
-    """Keeps other sites from framing the portal, and browsers from guessing types."""
+    """Keeps other sites from framing the portal, strange scripts from running in it, and browsers from guessing types.
+
+    Behind TLS, browsers are told to stay there, and to send cookies nowhere else.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        is_secure = _is_secure(scope)
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
+                message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in (_HEADERS | _TLS_HEADERS if is_secure else _HEADERS).items():
                     headers.setdefault(name, value)
+                if is_secure:
+                    message["headers"] = [_secured(*header) for header in message["headers"]]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+
+
+def _is_secure(scope: Scope) -> bool:
+    """Whether the browser speaks TLS, with us or with the proxy in between. A caller who pretends it fools itself."""
+    forwarded = Headers(scope=scope).get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return scope.get("scheme") in {"https", "wss"} or forwarded == "https"
+
+
+def _secured(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The header; a cookie only for TLS."""
+    if name.lower() != b"set-cookie":
+        return name, value
+    attributes = [part.strip().lower() for part in value.split(b";")[1:]]
+    return name, value if b"secure" in attributes else value + b"; Secure"
 
 
 class UnexpectedFailures:
@@ -66,5 +112,3 @@ class UnexpectedFailures:
 
 
 _UNEXPECTED: Final = TfPilotError("Something went wrong that should not", "The portal's log says what it was.")
-
-middleware: Final = [Middleware(SecurityHeaders), Middleware(UnexpectedFailures)]

@@ -25,6 +25,7 @@ from tfpilot.errors import NotFoundError
 from tfpilot.http import parameters
 from tfpilot.http.answers import error_answer, json_answer
 from tfpilot.http.bearer import with_bearer
+from tfpilot.http.paths import WEBHOOK
 from tfpilot.http.run_index import show_audit, show_entry
 from tfpilot.http.webhook import receive_webhook
 from tfpilot.log import log_sync
@@ -127,7 +128,7 @@ routes: Final = [
     Route("/api/requests", _list),
     Route("/api/requests/{id:rest}/sync", _sync, methods=["GET", "POST"]),
     Route("/api/requests/{id:rest}", _show),
-    Route("/api/github/webhook", receive_webhook, methods=["POST"]),
+    Route(WEBHOOK, receive_webhook, methods=["POST"]),
     Route("/api/run-index/audit", show_audit),
     Route("/api/run-index/{place:rest}", show_entry),
     Route("/api", _Unknown()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Final
 
 import structlog
@@ -14,8 +15,8 @@ from starlette.responses import Response
 
 from tfpilot import wiring
 from tfpilot.core.delivery import Delivery, check_size
-from tfpilot.errors import MalformedDeliveryError, OversizedError, TfPilotError, UpstreamError
-from tfpilot.http.answers import json_answer, status_of
+from tfpilot.errors import MalformedDeliveryError, TfPilotError, UpstreamError
+from tfpilot.http.answers import error_content, json_answer, status_of
 from tfpilot.operations.deliveries import Disposition, OnHandled, Receipt, receive
 
 ANSWER_WITHIN_SECONDS: Final = 8
@@ -23,7 +24,6 @@ ANSWER_WITHIN_SECONDS: Final = 8
 MAX_AT_ONCE: Final = 16
 
 _LOG: Final = structlog.get_logger("tfpilot.webhook")
-_STATUS: Final = {OversizedError: 413, MalformedDeliveryError: 400}
 _WORKERS: Final = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="webhook")
 """Threads of their own: a storm of deliveries must not keep people from the other routes."""
 
@@ -43,7 +43,9 @@ async def _received(delivery: Delivery) -> Receipt:
     """What became of the delivery, as soon as that is certain. Raises as `receive`, and UpstreamError where it is not
     known in time: it goes on all the same, and is recorded or kept when it is done."""
     handled: Future[Receipt] = Future()
-    work = asyncio.get_running_loop().run_in_executor(_WORKERS, _receive, delivery, handled.set_result)
+    # In this context, so that its log lines carry the id of the HTTP request.
+    in_context = copy_context().run
+    work = asyncio.get_running_loop().run_in_executor(_WORKERS, in_context, _receive, delivery, handled.set_result)
     told = asyncio.wrap_future(handled)
     await asyncio.wait({told, work}, timeout=ANSWER_WITHIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     if work.done():
@@ -105,8 +107,7 @@ def _answer(receipt: Receipt) -> Mapping[str, Any]:
 
 
 def _error_answer(error: TfPilotError) -> Response:
-    content = {"success": False, "error": error.message, "hint": error.hint}
-    return json_answer(content, _STATUS.get(type(error)) or status_of(error))
+    return json_answer(error_content(error), status_of(error))
 
 
 def _log(receipt: Receipt) -> None:
