@@ -11,7 +11,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes 
 # Tests that share a server stay together in one worker. One more than a small machine has cores: many tests wait.
 WORKERS ?= 3
 
-.PHONY: help demo test soak crash check fix lock bench
+.PHONY: help demo test soak crash fuzz check fix lock bench
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '  %-12s %s\n' "$$target" "$$text"; done
@@ -29,6 +29,9 @@ soak: $(VENV)/.dev ## the storm of 5,000 webhooks, which takes minutes
 
 crash: $(VENV)/.dev ## kill a reset at every write of it, which takes half an hour
 	TFPILOT_CRASH_EVERYTHING=1 $(BIN)/pytest tests/reality/test_crash.py
+
+fuzz: $(VENV)/.dev ## five times as many hostile inputs as the tests have, and new ones each time
+	TFPILOT_FUZZ_CASES=5 $(BIN)/pytest tests/fuzz
 
 check: $(VENV)/.dev ## lint, types, layers, and locks against requirements
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ web app says it saw."""
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ from tfpilot.adapters.keys import DEAD_LETTERS, DELIVERIES, PARKED, SUFFIX, WEB_
 from tfpilot.adapters.records import MAX_RECORD_BYTES, Records, parse_record
 from tfpilot.adapters.s3 import Bucket, Listed
 from tfpilot.core.delivery import MAX_BODY_BYTES, HandledDelivery, KeptDelivery, Place, SeenDelivery, StoredDelivery
-from tfpilot.core.document import format_time, number_of, parse_time, render_document, text_of
+from tfpilot.core.document import format_time, member_of, number_of, parse_time, render_document, text_of
 from tfpilot.core.model import JsonObject, WorkflowKind
-from tfpilot.errors import ConflictError, DocumentError
+from tfpilot.errors import ConflictError
 
 MAX_KEPT_BYTES: Final = 2 * MAX_BODY_BYTES
 """A kept body is stored as base64, a third larger than it came."""
@@ -141,7 +140,7 @@ def parse_handled(record: JsonObject, *, guid: str) -> HandledDelivery | None:
         applied=record.get("applied") is True,
         reason=text_of(record.get("reason")) or "",
         request_id=text_of(record.get("requestId")),
-        kind=_kind(record.get("kind")),
+        kind=member_of(WorkflowKind, record.get("kind")),
         run_id=number_of(record.get("runId")),
         repo=text_of(record.get("repo")) or "",
         sender=text_of(record.get("sender")) or "",
@@ -154,7 +153,7 @@ def _kept_in(fetched: Fetched) -> KeptDelivery | None:
     try:
         record = parse_record(fetched.content or b"", key=key)
         body = base64.b64decode(text_of(record.get("bodyBase64")) or "", validate=True)
-    except (DocumentError, binascii.Error):
+    except ValueError:  # no base64, which a text that is not ASCII cannot be either
         return None
     received_at, guid = parse_time(record.get("receivedAt")), text_of(record.get("deliveryId"))
     if received_at is None or guid is None:
@@ -166,14 +165,10 @@ def _kept_in(fetched: Fetched) -> KeptDelivery | None:
         body=body,
         received_at=received_at,
         why=text_of(record.get("why")) or "",
-        kind=_kind(record.get("kind")),
+        kind=member_of(WorkflowKind, record.get("kind")),
         run_id=number_of(record.get("runId")),
     )
     return delivery if kept_key(delivery) == key else None
-
-
-def _kind(value: object) -> WorkflowKind | None:
-    return next((kind for kind in WorkflowKind if kind.value == value), None)
 
 
 def _newest_first(listed: Mapping[str, Listed]) -> list[Listed]:

@@ -12,7 +12,15 @@ from tfpilot.adapters.bulk import Bulk, Fetched
 from tfpilot.adapters.keys import DISPATCHES, SUFFIX, dispatch_key, dispatches_prefix
 from tfpilot.adapters.records import MAX_RECORD_BYTES, parse_record
 from tfpilot.adapters.s3 import Bucket, Listed
-from tfpilot.core.document import format_time, number_of, object_of, parse_time, render_document, text_of
+from tfpilot.core.document import (
+    format_time,
+    member_of,
+    number_of,
+    object_of,
+    parse_time,
+    render_document,
+    text_of,
+)
 from tfpilot.core.model import (
     ABSENT,
     DispatchRecord,
@@ -113,24 +121,25 @@ def render_record(record: DispatchRecord) -> JsonObject:
 def parse_dispatch(stored: JsonObject, *, key: str) -> DispatchRecord | None:
     """The record in a stored object; None where it is none, or not the one that its key promises."""
     request_id, nonce, owner, name = (text_of(stored.get(field)) for field in ("requestId", "nonce", "owner", "repo"))
-    triggered_at, kind, state = parse_time(stored.get("triggeredAt")), stored.get("kind"), stored.get("state")
+    triggered_at = parse_time(stored.get("triggeredAt"))
+    kind, state = member_of(WorkflowKind, stored.get("kind")), member_of(DispatchState, stored.get("state"))
     if not (request_id and nonce and owner and name and triggered_at):
         return None
     if key != f"{DISPATCHES}{request_id}/{nonce}{SUFFIX}":
         return None
-    if kind not in set(WorkflowKind) or state not in set(DispatchState):
+    if kind is None or state is None:
         return None
     return DispatchRecord(
         request_id=request_id,
         nonce=nonce,
-        kind=WorkflowKind(kind),
+        kind=kind,
         repo=RepoRef(owner, name),
         workflow_file=text_of(stored.get("workflowFile")) or "",
         ref=text_of(stored.get("ref")) or "",
         inputs={each: value for each, value in object_of(stored.get("inputs")).items() if isinstance(value, str)},
         operator=text_of(stored.get("operator")) or "",
         triggered_at=triggered_at,
-        state=DispatchState(state),
+        state=state,
         posted_at=parse_time(stored.get("postedAt")),
         run_id=number_of(stored.get("runId")),
         replaced=_parse_changes(stored.get("replaced")),

@@ -69,7 +69,7 @@ def server_time(headers: Mapping[str, str]) -> datetime | None:
     """The answer's `Date`, None where there is no readable one."""
     try:
         return parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

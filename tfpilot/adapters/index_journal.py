@@ -22,6 +22,7 @@ from tfpilot.core.model import JsonObject
 from tfpilot.errors import DocumentError, MalformedIdError, NotFoundError
 
 _FIX: Final = "fix"
+_STEP: Final = re.compile(r"[0-9]{6}")
 _ID: Final = re.compile(r"fix-[a-z0-9-]{1,60}")
 
 
@@ -56,7 +57,7 @@ class S3IndexJournal:
         record = parse_fix(names.get(_FIX, {}))
         if record is None:
             raise NotFoundError(f"There is no fix {fix_id}", "`python -m tfpilot run-index fixes` lists them.")
-        numbers = sorted(int(name) for name in names if name.isdecimal())
+        numbers = sorted(int(name) for name in names if _STEP.fullmatch(name))
         steps = tuple(_step(number, names) for number in numbers)
         return FixRecord(record.fix_id, record.operator, record.at, record.digest, steps)
 
@@ -101,20 +102,20 @@ def parse_step(number: int, stored: JsonObject) -> FixStep:
         or kind not in FixKind.__members__
         or must_hold not in MustHold.__members__
     ):
-        raise DocumentError(f"Step {number} of the fix cannot be read", "Look at it under ops/backups/run-index/.")
+        raise _unreadable(number)
     fix = IndexFix(
         code=text_of(stored.get("code")) or "",
         kind=FixKind[kind],
         key=key,
         etag=text_of(stored.get("etag")) or "",
-        content=_parse_bytes(stored.get("after")),
+        content=_parse_bytes(stored.get("after"), number),
         request_id=text_of(stored.get("requestId")) or "",
         must_hold=MustHold[must_hold],
         environments=tuple(each for each in environments if isinstance(each, str))
         if isinstance(environments, list)
         else (),
     )
-    return FixStep(number, fix, _parse_bytes(stored.get("before")))
+    return FixStep(number, fix, _parse_bytes(stored.get("before"), number))
 
 
 def parse_fix(stored: JsonObject) -> FixRecord | None:
@@ -153,10 +154,17 @@ def _render_bytes(content: bytes | None) -> Mapping[str, str] | None:
         return {"base64": base64.b64encode(content).decode("ascii")}
 
 
-def _parse_bytes(stored: object) -> bytes | None:
+def _parse_bytes(stored: object, number: int) -> bytes | None:
     if not isinstance(stored, Mapping):
         return None
     text, encoded = stored.get("text"), stored.get("base64")
-    if isinstance(text, str):
-        return text.encode("utf-8")
-    return base64.b64decode(encoded) if isinstance(encoded, str) else None
+    try:
+        if isinstance(text, str):
+            return text.encode("utf-8")
+        return base64.b64decode(encoded) if isinstance(encoded, str) else None
+    except ValueError as error:  # half a surrogate pair, or no base64
+        raise _unreadable(number) from error
+
+
+def _unreadable(number: int) -> DocumentError:
+    return DocumentError(f"Step {number} of the fix cannot be read", "Look at it under ops/backups/run-index/.")

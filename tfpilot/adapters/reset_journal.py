@@ -15,7 +15,16 @@ from tfpilot.adapters.bulk import Bulk
 from tfpilot.adapters.keys import RESET_APPROVALS, RESETS, SUFFIX
 from tfpilot.adapters.records import MAX_RECORD_BYTES, Records
 from tfpilot.adapters.s3 import Bucket
-from tfpilot.core.document import flag_of, format_time, object_of, parse_json, parse_time, render_document, text_of
+from tfpilot.core.document import (
+    flag_of,
+    format_time,
+    member_of,
+    object_of,
+    parse_json,
+    parse_time,
+    render_document,
+    text_of,
+)
 from tfpilot.core.reset_confirm import Approval, ApprovalRequest
 from tfpilot.core.reset_journal import (
     JournalEntry,
@@ -124,13 +133,14 @@ class S3ResetJournal:
 
     def find_request(self, digest: str) -> ApprovalRequest | None:
         stored = self._records.find(f"{_approvals(digest)}asked{SUFFIX}")
-        at, target, mode = parse_time(stored.get("at")), text_of(stored.get("target")), stored.get("stateMode")
-        if at is None or target is None or mode not in set(StateMode):
+        at, target = parse_time(stored.get("at")), text_of(stored.get("target"))
+        state_mode = member_of(StateMode, stored.get("stateMode"))
+        if at is None or target is None or state_mode is None:
             return None
         return ApprovalRequest(
             digest=digest,
             target=target,
-            state_mode=StateMode(str(mode)),
+            state_mode=state_mode,
             with_index=flag_of(stored.get("withIndex")) or False,
             asked_by=text_of(stored.get("askedBy")) or "",
             reason=text_of(stored.get("reason")) or "",

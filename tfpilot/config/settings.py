@@ -48,6 +48,7 @@ from tfpilot.edges import GitHubRules, ResetRules, Rights
 from tfpilot.errors import ConfigError
 
 DOTENV: Final = Path(".env")
+_SHOWN_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +207,13 @@ class Settings(BaseSettings):
 def load_targets(file: Path) -> tuple[ResetTarget, ...]:
     """The targets in a TOML file (see `tfpilot.core.reset_target`). Raises ConfigError, naming what is wrong."""
     try:
-        return parse_targets(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, or numbers and lists that nobody writes
+        why = error.strerror if isinstance(error, OSError) else str(error)[:_SHOWN_REASON]
         raise ConfigError(
             f"The reset targets in {file} cannot be read: {why}.", "Correct TFPILOT_RESET_TARGETS, or the file."
         ) from error
+    return parse_targets(document)
 
 
 def load_settings() -> Settings:

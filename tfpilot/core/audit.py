@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from tfpilot.core.document import format_time, number_of, object_of, parse_time, text_of
+from tfpilot.core.document import format_time, member_of, number_of, object_of, parse_time, text_of
 from tfpilot.core.model import Door, JsonObject
 from tfpilot.errors import DocumentError
 
@@ -206,18 +206,18 @@ def parse_record(stored: JsonObject, *, key: str) -> AuditRecord:
     at, number = parse_time(stored.get("at")), number_of(stored.get("number"))
     names = ("chain", "actor", "role", "operation", "subject", "reason", "of", "before", "seal")
     texts = {name: stored.get(name) for name in names}
-    door, part = stored.get("door"), stored.get("part")
-    known = door in set(Door) and part in set(Part)
-    if at is None or number is None or not known or not all(isinstance(text, str) for text in texts.values()):
+    door, part = member_of(Door, stored.get("door")), member_of(Part, stored.get("part"))
+    are_texts = all(isinstance(text, str) for text in texts.values())
+    if at is None or number is None or door is None or part is None or not are_texts:
         raise DocumentError(f"{key} is no audit record", "`python -m tfpilot audit verify` says which chain it breaks.")
     event = AuditEvent(
         at=at,
         actor=str(texts["actor"]),
         role=str(texts["role"]),
-        door=Door(str(door)),
+        door=door,
         operation=str(texts["operation"]),
         subject=str(texts["subject"]),
-        part=Part(str(part)),
+        part=part,
         reason=str(texts["reason"]),
         of=str(texts["of"]),
         data=dict(object_of(stored.get("data"))),

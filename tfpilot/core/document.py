@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from enum import StrEnum
+from typing import Any, Final, NoReturn, TypeVar
 
 from tfpilot.core.model import ABSENT, FieldChange, JsonObject
 from tfpilot.errors import DocumentError, MalformedIdError
+
+Named = TypeVar("Named", bound=StrEnum)
 
 MAX_DOCUMENT_BYTES: Final = 5 * 1024 * 1024
 MAX_DEPTH: Final = 100
@@ -18,7 +21,7 @@ MAX_ID_LENGTH: Final = 128
 _REQUEST_ID: Final = re.compile(r"req_[a-z0-9_]+")
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 _YEARS: Final = range(1970, 9001)
-_SHOWN_ID_LENGTH: Final = 60
+_SHOWN_LENGTH: Final = 60
 _TOO_LARGE: Final = 2**63
 
 
@@ -31,7 +34,7 @@ def check_request_id(text: str) -> str:
     """The id itself. Raises MalformedIdError where the text cannot be one."""
     if is_request_id(text):
         return text
-    shown = text if len(text) <= _SHOWN_ID_LENGTH else f"{text[:_SHOWN_ID_LENGTH]}… ({len(text)} characters)"
+    shown = text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}… ({len(text)} characters)"
     raise MalformedIdError(
         f"{shown!r} is not a request id",
         f"A request id is req_ and then a to z, 0 to 9 or _, at most {MAX_ID_LENGTH} characters: req_dev_s3_abc123.",
@@ -51,7 +54,7 @@ def parse_document(body: bytes, *, request_id: str) -> JsonObject:
         )
     if document.get("id") != request_id:
         raise DocumentError(
-            f"The document of {request_id} says that its id is {_shown(document.get('id'))}", _REPAIR_BY_HAND
+            f"The document of {request_id} says that its id is {shown(document.get('id'))}", _REPAIR_BY_HAND
         )
     return document
 
@@ -111,6 +114,11 @@ def number_of(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _TOO_LARGE else None
 
 
+def member_of(names: type[Named], value: object) -> Named | None:
+    """The member that the text names, None where it names none or is something else."""
+    return next((member for member in names if member.value == value), None)
+
+
 def flag_of(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -118,6 +126,12 @@ def flag_of(value: object) -> bool | None:
 def object_of(value: object) -> JsonObject:
     """The object, an empty one where the value is something else."""
     return value if isinstance(value, Mapping) else {}
+
+
+def shown(value: object) -> str:
+    """What is stored, for a sentence: as Python writes it, so without line breaks or controls, and not too long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
 def field_at(document: JsonObject, path: Iterable[str]) -> object:
@@ -161,11 +175,6 @@ _JSON_TYPES: Final = {type(None): "null", bool: "boolean", int: "number", float:
 
 def _json_type(value: object) -> str:
     return _JSON_TYPES.get(type(value), "value")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_ID_LENGTH else text[:_SHOWN_ID_LENGTH] + "…"
 
 
 def _refuse_constant(name: str) -> NoReturn:

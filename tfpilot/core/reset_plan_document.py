@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from tfpilot.core import strict
 from tfpilot.core.document import format_time, is_request_id, parse_json, parse_time
 from tfpilot.core.model import JsonObject, RepoRef
 from tfpilot.core.reset_plan import (
@@ -58,10 +58,10 @@ def parse_plan(content: bytes, *, key: str) -> ResetPlan:
     """The plan in `content`. Raises DocumentError where it is none, or is not the one that its digest says."""
     stored = parse_json(content, what=key)
     try:
-        plan = _plan(_object(stored))
+        plan = _plan(strict.object_in(stored))
     except (KeyError, TypeError, ValueError) as error:
         raise DocumentError(f"{key} is no plan of a reset", _HINT) from error
-    if digest_of(plan) != _object(stored).get("digest"):
+    if digest_of(plan) != strict.object_in(stored).get("digest"):
         raise DocumentError(f"{key} is not the plan that its digest says", _HINT)
     return plan
 
@@ -218,86 +218,105 @@ def _render_entry(planned: PlannedEntry) -> dict[str, Any]:
     }
 
 
-def _object(value: object) -> JsonObject:
-    if not isinstance(value, Mapping):
-        raise TypeError("not an object")
-    return value
-
-
 def _plan(stored: JsonObject) -> ResetPlan:
-    bound = _object(stored["binding"])
+    bound = strict.object_in(stored["binding"])
     return ResetPlan(
-        target=_target(_object(bound["target"])),
-        state_mode=StateMode(bound["stateMode"]),
-        with_index=bound["withIndex"],
-        states=tuple(_state(each) for each in bound["states"]),
-        requests=tuple(_request(each) for each in bound["requests"]),
-        entries=tuple(PlannedEntry(_needed(each["object"]), each["requestId"]) for each in bound["entries"]),
-        undecided=tuple(Undecided(each["requestId"], each["reason"]) for each in stored["undecided"]),
+        target=_target(strict.object_in(bound["target"])),
+        state_mode=StateMode(strict.text_at(bound, "stateMode")),
+        with_index=strict.flag_at(bound, "withIndex"),
+        states=tuple(_state(each) for each in strict.objects_at(bound, "states")),
+        requests=tuple(_request(each) for each in strict.objects_at(bound, "requests")),
+        entries=tuple(
+            PlannedEntry(_needed(strict.object_in(each["object"])), strict.text_at(each, "requestId"))
+            for each in strict.objects_at(bound, "entries")
+        ),
+        undecided=tuple(
+            Undecided(strict.text_at(each, "requestId"), strict.text_at(each, "reason"))
+            for each in strict.objects_at(stored, "undecided")
+        ),
         planned_at=_time(stored["plannedAt"]),
     )
 
 
 def _target(stored: JsonObject) -> ResetTarget:
     states = [
-        StateTarget(each["key"], each["targetEnvPath"], each["workspace"], each["workspaceKeyPrefix"])
-        for each in stored["states"]
+        StateTarget(
+            *(strict.text_at(each, name) for name in ("key", "targetEnvPath", "workspace", "workspaceKeyPrefix"))
+        )
+        for each in strict.objects_at(stored, "states")
     ]
     return ResetTarget(
-        name=stored["name"],
-        environment=stored["environment"],
-        repo=RepoRef(stored["owner"], stored["repo"]),
-        bucket=stored["stateBucket"],
+        name=strict.text_at(stored, "name"),
+        environment=strict.text_at(stored, "environment"),
+        repo=RepoRef(strict.text_at(stored, "owner"), strict.text_at(stored, "repo")),
+        bucket=strict.text_at(stored, "stateBucket"),
         states=tuple(sorted(states, key=lambda state: state.object_key)),
-        lock_mode=LockMode(stored["lockMode"]),
-        lock_table=stored["lockTable"],
+        lock_mode=LockMode(strict.text_at(stored, "lockMode")),
+        lock_table=strict.text_at(stored, "lockTable"),
     )
+
+
+def _undecided(stored: JsonObject) -> Undecided:
+    return Undecided(strict.text_at(stored, "requestId"), strict.text_at(stored, "reason"))
 
 
 def _state(stored: JsonObject) -> PlannedState:
     return PlannedState(
-        object_key=stored["objectKey"],
-        env_path=stored["targetEnvPath"],
-        lock_id=stored["lockId"],
+        object_key=strict.text_at(stored, "objectKey"),
+        env_path=strict.text_at(stored, "targetEnvPath"),
+        lock_id=strict.text_at(stored, "lockId"),
         state=_planned(stored["object"]),
-        md5=stored["md5"],
-        digest=stored["digest"],
+        md5=strict.text_or_none_at(stored, "md5"),
+        digest=strict.text_or_none_at(stored, "digest"),
         summary=_summary(stored["resources"]),
-        replacement=stored["replacement"],
-        locks=tuple(stored["locks"]),
+        replacement=strict.text_or_none_at(stored, "replacement"),
+        locks=strict.texts_in(stored["locks"]),
     )
 
 
-def _summary(stored: JsonObject | None) -> StateSummary | None:
+def _summary(stored: object) -> StateSummary | None:
     if stored is None:
         return None
+    fields = strict.object_in(stored)
     return StateSummary(
-        stored["formatVersion"],
-        stored["terraformVersion"],
-        stored["serial"],
-        stored["lineage"],
-        tuple(sorted((StateResource(*each) for each in stored["list"]), key=lambda each: each.address)),
-        stored["problem"],
+        strict.whole_or_none_at(fields, "formatVersion"),
+        strict.text_at(fields, "terraformVersion"),
+        strict.whole_or_none_at(fields, "serial"),
+        strict.text_at(fields, "lineage"),
+        tuple(sorted((_resource(each) for each in strict.list_in(fields["list"])), key=lambda each: each.address)),
+        strict.text_at(fields, "problem"),
     )
+
+
+def _resource(stored: object) -> StateResource:
+    *names, count = strict.list_in(stored)
+    address, mode, kind, provider = strict.texts_in(names)
+    return StateResource(address, mode, kind, provider, strict.whole_in(count))
 
 
 def _request(stored: JsonObject) -> PlannedRequest:
     return PlannedRequest(
-        request_id=stored["requestId"],
-        document=_needed(stored["object"]),
+        request_id=strict.text_at(stored, "requestId"),
+        document=_needed(strict.object_in(stored["object"])),
         archived=_planned(stored["archived"]),
-        case=ArchiveCase[stored["case"]],
-        created_by=stored["createdBy"],
+        case=ArchiveCase[strict.text_at(stored, "case")],
+        created_by=strict.text_at(stored, "createdBy"),
         last_activity=_time(stored["lastActivity"]) if stored["lastActivity"] else None,
     )
 
 
-def _planned(stored: JsonObject | None) -> PlannedObject | None:
-    return None if stored is None else _needed(stored)
+def _planned(stored: object) -> PlannedObject | None:
+    return None if stored is None else _needed(strict.object_in(stored))
 
 
 def _needed(stored: JsonObject) -> PlannedObject:
-    return PlannedObject(stored["key"], stored["etag"], stored["versionId"], int(stored["sizeBytes"]), stored["sha256"])
+    return PlannedObject(
+        strict.text_at(stored, "key"),
+        strict.text_at(stored, "etag"),
+        strict.text_or_none_at(stored, "versionId"),
+        strict.whole_in(stored["sizeBytes"]),
+        strict.text_at(stored, "sha256"),
+    )
 
 
 def _time(stored: object) -> datetime:

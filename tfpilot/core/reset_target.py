@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from tfpilot.core.document import text_of
+from tfpilot.core.document import shown, text_of
 from tfpilot.core.model import JsonObject, RepoRef, Request
 from tfpilot.core.terraform import (
     DEFAULT_WORKSPACE,
@@ -114,7 +114,7 @@ def parse_targets(document: Mapping[str, Any]) -> tuple[ResetTarget, ...]:
     """The targets in a parsed file, in its order. Raises ConfigError, naming target and field."""
     unknown = sorted(set(document) - {"targets"})
     if unknown:
-        raise ConfigError(f"The reset targets have a field {unknown[0]}, which means nothing", _HINT)
+        raise ConfigError(f"The reset targets have a field {shown(unknown[0])}, which means nothing", _HINT)
     listed = document.get("targets", [])
     if not isinstance(listed, list):
         raise ConfigError("The reset targets are no list: each is a table [[targets]]", _HINT)
@@ -160,7 +160,7 @@ def _environment(target: ResetTarget, request: Request) -> tuple[Belonging, str]
     if request.environment == target.environment:
         return Belonging.INSIDE, ""
     if request.environment.strip().casefold() == target.environment.casefold():
-        return Belonging.UNDECIDED, f"environment is written {request.environment!r}"
+        return Belonging.UNDECIDED, f"environment is written {shown(request.environment)}"
     return Belonging.OUTSIDE, f"environment is {request.environment}"
 
 
@@ -181,7 +181,7 @@ def _env_path(target: ResetTarget, request: Request) -> tuple[Belonging, str]:
     if path in {state.env_path for state in target.states}:
         return Belonging.INSIDE, ""
     if _FORMS["target_env_path"][0].fullmatch(path) is None or _goes_up(path):
-        return Belonging.UNDECIDED, f"targetEnvPath is {stored!r}"
+        return Belonging.UNDECIDED, f"targetEnvPath is {shown(stored)}"
     return Belonging.OUTSIDE, f"targetEnvPath is {stored}"
 
 
@@ -189,7 +189,7 @@ def _parse_target(entry: object, number: int) -> ResetTarget:
     if not isinstance(entry, dict):
         raise ConfigError(f"Reset target {number} is no table", _HINT)
     named = entry.get("name")
-    called = f"Reset target {named if isinstance(named, str) and named else number}"
+    called = f"Reset target {named if _is_name(named) else number}"
     _check_known(entry, _TARGET_FIELDS, called)
     mode = _lock_mode(entry, called)
     owner, _, repo = _text(entry, "repo", called).partition("/")
@@ -238,14 +238,16 @@ def _state(entry: object, called: str) -> StateTarget:
         workspace_key_prefix=_text(entry, "workspace_key_prefix", called, default=WORKSPACE_PREFIX),
     )
     if _goes_up(state.object_key) or state.object_key.startswith(BACKUP_PREFIX) or _is_no_state(state.object_key):
-        raise ConfigError(f"{called}: key is {state.key!r}, which is no state's", _HINT)
+        raise ConfigError(f"{called}: key is {shown(state.key)}, which is no state's", _HINT)
     return state
 
 
 def _env_path_of(entry: JsonObject, called: str) -> str:
     path = _text(entry, "target_env_path", called)
     if _goes_up(path):
-        raise ConfigError(f"{called}: target_env_path is {path!r}, {_FORMS['target_env_path'][1]} is needed", _HINT)
+        raise ConfigError(
+            f"{called}: target_env_path is {shown(path)}, {_FORMS['target_env_path'][1]} is needed", _HINT
+        )
     return path
 
 
@@ -260,7 +262,7 @@ def _text(entry: JsonObject, field: str, called: str, *, default: str | None = N
 def _check_known(entry: JsonObject, known: frozenset[str], called: str) -> None:
     unknown = sorted(str(name) for name in set(entry) - known)
     if unknown:
-        raise ConfigError(f"{called}: {unknown[0]} is no field that means anything", _HINT)
+        raise ConfigError(f"{called}: {shown(unknown[0])} is no field that means anything", _HINT)
 
 
 def _check_apart(targets: tuple[ResetTarget, ...]) -> None:
@@ -275,7 +277,7 @@ def _check_apart(targets: tuple[ResetTarget, ...]) -> None:
             owner = states.setdefault((target.bucket, state.object_key), target.name)
             if owner != target.name or sum(each.object_key == state.object_key for each in target.states) > 1:
                 raise ConfigError(
-                    f"Reset target {target.name}: key {state.object_key} is listed by {owner}, too", _HINT
+                    f"Reset target {target.name}: key {shown(state.object_key)} is listed by {owner}, too", _HINT
                 )
 
 
@@ -287,5 +289,9 @@ def _is_no_state(object_key: str) -> bool:
     return object_key.endswith((LOCKFILE_SUFFIX, DIGEST_SUFFIX))
 
 
+def _is_name(stored: object) -> bool:
+    return isinstance(stored, str) and _FORMS["name"][0].fullmatch(stored) is not None
+
+
 def _said(stored: object) -> str:
-    return "missing" if stored is None else repr(stored)
+    return "missing" if stored is None else shown(stored)

@@ -7,7 +7,15 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from tfpilot.core.document import check_request_id, format_time, is_request_id, number_of, parse_json, parse_time
+from tfpilot.core.document import (
+    check_request_id,
+    format_time,
+    is_request_id,
+    member_of,
+    number_of,
+    parse_json,
+    parse_time,
+)
 from tfpilot.core.model import RunIndexEntry, WorkflowKind
 from tfpilot.errors import DocumentError
 
@@ -70,11 +78,12 @@ def parse_entry(content: bytes, *, key: str) -> RunIndexEntry:
     """
     stored = parse_json(content, what=key)
     if not isinstance(stored, dict):
-        raise DocumentError(f"{key} holds no JSON object")
-    kind, run_id, request_id = stored.get("kind"), number_of(stored.get("runId")), stored.get("requestId")
+        raise DocumentError(f"{key} holds no JSON object", _HINT)
+    kind, run_id = member_of(WorkflowKind, stored.get("kind")), number_of(stored.get("runId"))
+    request_id = stored.get("requestId")
     created_at, expires_at = parse_time(stored.get("createdAt")), parse_time(stored.get("expiresAt"))
     if (
-        kind not in _KINDS
+        kind is None
         or run_id is None
         or not isinstance(request_id, str)
         or not is_request_id(request_id)
@@ -82,8 +91,13 @@ def parse_entry(content: bytes, *, key: str) -> RunIndexEntry:
         or expires_at is None
     ):
         wrong = [name for name, ok in _checked(stored).items() if not ok]
-        raise DocumentError(f"{key} is not an entry of the run index: {', '.join(wrong)} cannot be used")
-    return RunIndexEntry(WorkflowKind(kind), run_id, request_id, created_at, expires_at)
+        raise DocumentError(f"{key} is not an entry of the run index: {', '.join(wrong)} cannot be used", _HINT)
+    return RunIndexEntry(kind, run_id, request_id, created_at, expires_at)
+
+
+_HINT: Final = (
+    "The audit on the page Run index, or `python -m tfpilot run-index audit`, says what can be done about it."
+)
 
 
 def names_its_key(entry: RunIndexEntry, key: str) -> bool:
@@ -93,7 +107,7 @@ def names_its_key(entry: RunIndexEntry, key: str) -> bool:
 
 def _checked(stored: dict[str, object]) -> dict[str, bool]:
     return {
-        "kind": stored.get("kind") in _KINDS,
+        "kind": member_of(WorkflowKind, stored.get("kind")) is not None,
         "runId": number_of(stored.get("runId")) is not None,
         "requestId": isinstance(stored.get("requestId"), str) and is_request_id(str(stored["requestId"])),
         "createdAt": parse_time(stored.get("createdAt")) is not None,

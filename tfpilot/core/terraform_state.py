@@ -17,6 +17,8 @@ MANAGED: Final = "managed"
 DATA: Final = "data"
 
 _KNOWN_VERSION: Final = 4
+_SERIALS: Final = range(2**63)
+"""Those that can be counted on from, in whatever reads them."""
 _FIRST_SERIALS: Final = frozenset({0, 1})
 _MODULE_VERSIONS: Final = frozenset({1, 2, 3})
 """The formats of Terraform before 0.12: resources by module, the index a part of the name."""
@@ -102,11 +104,13 @@ def empty_state(content: bytes) -> bytes:
     Raises DocumentError where that is not known, or the state has another format than the present one.
     """
     summary = read_state(content)
-    if summary.format_version != _KNOWN_VERSION or not summary.lineage or summary.serial is None:
-        raise DocumentError(
-            "The state cannot be emptied: its format, lineage or serial is not one that can be continued",
-            "Remove the state instead.",
-        )
+    if (
+        summary.format_version != _KNOWN_VERSION
+        or not summary.lineage
+        or summary.serial is None
+        or summary.serial not in _SERIALS
+    ):
+        raise _cannot_be_emptied()
     fields = {
         "version": _KNOWN_VERSION,
         "terraform_version": summary.terraform_version,
@@ -115,7 +119,10 @@ def empty_state(content: bytes) -> bytes:
         "outputs": {},
         "resources": [],
     }
-    return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
+    try:
+        return (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError as error:  # half a surrogate pair, which no lineage that Terraform made has
+        raise _cannot_be_emptied() from error
 
 
 def is_of_new_workspace(content: bytes) -> bool:
@@ -127,6 +134,13 @@ def is_of_new_workspace(content: bytes) -> bool:
         return False
     is_new = stored.get("version") == _KNOWN_VERSION and _whole(stored.get("serial")) in _FIRST_SERIALS
     return is_new and all(name in stored and not stored[name] for name in ("resources", "outputs"))
+
+
+def _cannot_be_emptied() -> DocumentError:
+    return DocumentError(
+        "The state cannot be emptied: its format, lineage or serial is not one that can be continued",
+        "Remove the state instead.",
+    )
 
 
 def _unreadable(problem: str) -> StateSummary:
