@@ -13,10 +13,17 @@ if __name__ == "__main__":
     run_index = st.Page("pages/run_index.py", title="Run index", icon=":material/tag:")
     locks = st.Page("pages/locks.py", title="Locks", icon=":material/lock:")
     dev_reset = st.Page("pages/dev_reset.py", title="Dev reset", icon=":material/restart_alt:")
-    page = st.navigation([requests, request, run_index, locks, dev_reset], position="hidden")
+    activity = st.Page("pages/activity.py", title="Activity", icon=":material/history:")
+    pages = [requests, request, run_index, locks, dev_reset, activity]
+    page = st.navigation(pages, position="hidden")
     with shell.explained("app"):
-        sign_in.gate(page, [requests, request, run_index, locks, dev_reset])
-        shell.sidebar({"TfPilot Ops": [requests, run_index, locks], "Danger zone": [dev_reset]})
+        sign_in.gate(page, pages)
+        shell.sidebar({
+            "TfPilot Ops": [requests, run_index, locks],
+            "Danger zone": [dev_reset],
+            "Record": [activity],
+        })
+        shell.banner()
         page.run()
 else:
     import sys

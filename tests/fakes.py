@@ -34,7 +34,7 @@ from tfpilot.adapters.run_index import S3RunIndex
 from tfpilot.adapters.s3 import Body, Listed, Written, bare_etag, check_size
 from tfpilot.adapters.sign_outs import S3SignOuts
 from tfpilot.adapters.snapshot_rows import merge, row_of
-from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord, anchor_of, next_record
+from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord, StoredChains, anchor_of, next_record
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder, DispatchOutcome
 from tfpilot.core.document import MAX_DOCUMENT_BYTES, render_document
@@ -505,6 +505,15 @@ class MemoryAudit:
     def anchor(self) -> Anchor | None:
         return anchor_of(self.records[-1], where="memory") if self.records else None
 
+    has_key = True
+    keys = (b"a-key-for-tests",)
+
+    def read(self, *, since: datetime, until: datetime) -> list[AuditRecord]:
+        return [record for record in self.records if since <= record.event.at <= until]
+
+    def chains(self) -> StoredChains:
+        return StoredChains({"memory": {record.number: record for record in self.records}}, ())
+
     def told(self) -> list[tuple[str, str, str]]:
         """(part, operation, subject) of each record, the oldest first."""
         return [(each.event.part.value, each.event.operation, each.event.subject) for each in self.records]
@@ -579,6 +588,7 @@ class InMemory:
             lock_records=S3LockRecords(self.bucket),
             freeze=S3Freeze(self.bucket),
             audit=self.audit,
+            audit_trail=self.audit,
             resets=self.resets,
         )
 

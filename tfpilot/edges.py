@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tfpilot.core import delivery
-from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord
+from tfpilot.core.audit import Anchor, AuditEvent, AuditRecord, StoredChains
 from tfpilot.core.bucket_rules import StoredLifecycle, Versioning
 from tfpilot.core.delivery import HandledDelivery, KeptDelivery, SeenDelivery, StoredDelivery
 from tfpilot.core.dispatch import DispatchAnswer, DispatchOrder
@@ -438,6 +438,24 @@ class AuditLog(Protocol):
         """
 
 
+class AuditTrail(Protocol):
+    """The audit records of all replicas. `keys` may have sealed them; `has_key`: whether one is set at all."""
+
+    has_key: bool
+
+    @property
+    def keys(self) -> Sequence[bytes]: ...
+
+    def read(self, *, since: datetime, until: datetime) -> Sequence[AuditRecord]:
+        """The records of that time, both ends included, in no order; those that cannot be read are left out.
+
+        Raises StorageError.
+        """
+
+    def chains(self) -> StoredChains:
+        """Everything that is stored, for a check. Raises StorageError."""
+
+
 class LockRecords(Protocol):
     """What was known of Terraform locks right before they were released by hand (`ops/backups/locks/`)."""
 
@@ -602,6 +620,7 @@ class Edges:
     lock_records: LockRecords
     freeze: Freeze
     audit: AuditLog
+    audit_trail: AuditTrail
     identity: Identity
     membership: Membership
     sign_outs: SignOuts

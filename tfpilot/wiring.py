@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError
 
 from tfpilot import log
 from tfpilot.adapters.audit_log import NO_KEY, S3AuditLog, new_chain
+from tfpilot.adapters.audit_trail import S3AuditTrail
 from tfpilot.adapters.backoffs import S3Backoffs
 from tfpilot.adapters.bulk import Bulk
 from tfpilot.adapters.deliveries import S3Deliveries
@@ -381,6 +382,7 @@ def _edges(stack: ExitStack, settings: Settings, parts: _Parts, *, renewing: boo
         lock_records=S3LockRecords(bucket),
         freeze=S3Freeze(bucket),
         audit=S3AuditLog(bucket, chain=new_chain(_now()), key=next(iter(parts.audit_keys), NO_KEY)),
+        audit_trail=S3AuditTrail(bucket, keys=parts.audit_keys),
         identity=identity,
         membership=GitHubMembership(github.client),
         sign_outs=S3SignOuts(bucket),

@@ -11,8 +11,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tfpilot.cli.audit import audit
 from tfpilot.cli.dispatch import dispatch_command, unlock_command
 from tfpilot.cli.explain import explain_lines
+from tfpilot.cli.freeze import freeze
 from tfpilot.cli.locks import locks
 from tfpilot.cli.output import DONE, FAILED, MISUSE, exit_code_of, failures_shown, show, show_failure, show_json
 from tfpilot.cli.portal import command_portal, operator_of
@@ -37,6 +39,8 @@ commands.add_typer(requests, name="requests")
 commands.add_typer(run_index, name="run-index")
 commands.add_typer(locks, name="locks")
 commands.add_typer(reset, name="reset")
+commands.add_typer(audit, name="audit")
+commands.add_typer(freeze, name="freeze")
 commands.command("sweep")(sweep_command)
 commands.command("dispatch")(dispatch_command)
 requests.command("unlock")(unlock_command)

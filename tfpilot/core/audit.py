@@ -116,6 +116,38 @@ class ChainReport:
         return max(0, self.verified - self.anchored)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredChains:
+    """All that is stored: each chain's records by their numbers (None: what cannot be read), and the heads."""
+
+    chains: Mapping[str, Mapping[int, AuditRecord | None]]
+    heads: Sequence[Anchor]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What a check of the whole audit found: one report per chain, by its name. `has_key`: whether the seals are by a
+    key at all, so that they show forgery."""
+
+    chains: Sequence[ChainReport]
+    has_key: bool
+
+    @property
+    def broken(self) -> Sequence[ChainReport]:
+        """The chains with a bad link."""
+        return [chain for chain in self.chains if chain.broken is not None]
+
+    @property
+    def verified(self) -> int:
+        """How many records are as they were sealed."""
+        return sum(chain.verified for chain in self.chains)
+
+    @property
+    def unanchored(self) -> int:
+        """How many of them no anchor confirms yet."""
+        return sum(chain.unanchored for chain in self.chains)
+
+
 def next_record(event: AuditEvent, *, chain: str, after: AuditRecord | None, key: bytes) -> AuditRecord:
     """The event as the next record of a chain. `after` None: it is the first."""
     unsealed = AuditRecord(
@@ -166,6 +198,15 @@ def verify_chain(
         break
     anchored = max((anchor.number for anchor in kept if anchor.number <= verified), default=0)
     return ChainReport(chain, verified, anchored, broken)
+
+
+def verify_all(stored: StoredChains, anchors: Sequence[Anchor], *, keys: Sequence[bytes], has_key: bool) -> AuditReport:
+    """Checks every chain that is stored, and every one that only an anchor still tells of."""
+    known = (*stored.heads, *anchors)
+    names = sorted({*stored.chains, *(anchor.chain for anchor in known)})
+    return AuditReport(
+        tuple(verify_chain(name, stored.chains.get(name, {}), known, keys=keys) for name in names), has_key
+    )
 
 
 def merged(chains: Iterable[Iterable[AuditRecord]]) -> tuple[AuditRecord, ...]:

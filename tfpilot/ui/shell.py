@@ -28,6 +28,7 @@ from tfpilot.errors import (
     TfPilotError,
 )
 from tfpilot.operations.browse import list_requests
+from tfpilot.operations.freezing import find_freeze
 from tfpilot.ui import sign_in, words
 from tfpilot.wiring import Portal
 
@@ -136,6 +137,28 @@ def sidebar(sections: Mapping[str, Sequence[Page]]) -> None:
             for line in _standing(here):
                 st.markdown(f":small[{line}]")
         sign_in.show_way_out()
+
+
+def banner() -> None:
+    """Says on every page that nobody may write, and why."""
+    edges = portal().edges
+    if edges.rights.read_only:
+        st.warning(
+            "The portal is read-only. Reading and previews work; every write is refused by page, HTTP and command.",
+            icon=":material/lock:",
+        )
+    try:
+        notice = find_freeze(edges)
+    except StorageError as error:
+        st.warning(f"Whether the portal is frozen could not be told: {words.plain(error.message)}")
+        return
+    if notice is not None:
+        since = f" since {words.clock_time(notice.at, edges.clock())}" if notice.at is not None else ""
+        st.warning(
+            f"Frozen by {words.plain(notice.by)}{since}: “{words.plain(notice.reason)}”. Reading and previews work; "
+            "every write is refused by page, HTTP and command.",
+            icon=":material/ac_unit:",
+        )
 
 
 def go_to_request(request_id: str) -> None:
