@@ -13,16 +13,11 @@ if __name__ == "__main__":
     run_index = st.Page("pages/run_index.py", title="Run index", icon=":material/tag:")
     locks = st.Page("pages/locks.py", title="Locks", icon=":material/lock:")
     dev_reset = st.Page("pages/dev_reset.py", title="Dev reset", icon=":material/restart_alt:")
-    activity = st.Page("pages/activity.py", title="Activity", icon=":material/history:")
-    pages = [requests, request, run_index, locks, dev_reset, activity]
+    pages = [requests, request, run_index, locks, dev_reset]
     page = st.navigation(pages, position="hidden")
     with shell.explained("app"):
         sign_in.gate(page, pages)
-        shell.sidebar({
-            "TfPilot Ops": [requests, run_index, locks],
-            "Danger zone": [dev_reset],
-            "Record": [activity],
-        })
+        shell.sidebar({"TfPilot Ops": [requests, run_index, locks], "Danger zone": [dev_reset]})
         shell.banner()
         page.run()
 else:
