@@ -111,7 +111,8 @@ def test_what_is_refused_exits_1_and_removes_nothing(
 ):
     before = locked.keys()
     assert said in one(tfpilot, "unlock", *arguments, code=1)["error"]
-    assert locked.keys() == before
+    stored = locked.keys()
+    assert [key for key in stored if not key.startswith("ops/audit/")] == before
 
 
 def test_an_approver_may_not_unlock(locked: Reality, tfpilot: Tfpilot, monkeypatch: pytest.MonkeyPatch):

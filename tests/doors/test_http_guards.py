@@ -35,7 +35,7 @@ from tests.doors.door_setup import (
 from tests.fakes import InMemory
 from tests.webhook_payloads import merged_payload, sign
 from tfpilot import log, wiring
-from tfpilot.adapters import identity
+from tfpilot.adapters import remembered
 from tfpilot.config import DoorRules
 from tfpilot.core.delivery import MAX_BODY_BYTES as MOST_DELIVERED
 from tfpilot.http import guards, routes
@@ -313,7 +313,7 @@ def test_no_cookie_and_no_header_of_a_proxy_authorises_anything(method: str, pat
 @pytest.mark.server
 def test_a_token_that_was_revoked_is_refused_when_the_minute_is_over(door: Door, reality: Reality, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(identity, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(remembered, "time", SimpleNamespace(monotonic=lambda: now))
     reality.stuck_request()
     reality.serve_portal()
     token = token_of(DEVELOPER)

@@ -166,7 +166,7 @@ def read_audit_record(fields: JsonObject) -> object:
     found = audit.parse_record(fields, key=KEY)
     anchor = audit.parse_anchor(fields, where=KEY)
     anchors = [anchor] if anchor is not None and anchor.number < 1000 else []
-    return audit.verify_chain("replica-1", {1: found}, anchors, key=SEALING)
+    return audit.verify_chain("replica-1", {1: found}, anchors, keys=[SEALING])
 
 
 def read_webhook(content: bytes) -> object:
@@ -209,7 +209,7 @@ def read_beside(content: bytes) -> object:
     number = 7
     pull = S3PullIndex(bucket_with(pull_key(REPO, number), content)).find(REPO, number)
     backoff = S3Backoffs(bucket_with("webhooks/github/ratelimit/global.json", content)).find(REPO, now=NOW)
-    return pull, backoff, S3Freeze(bucket_with(FREEZE, content)).reason()
+    return pull, backoff, S3Freeze(bucket_with(FREEZE, content)).find()
 
 
 def read_fix(fields: JsonObject) -> object:
