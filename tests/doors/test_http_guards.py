@@ -31,6 +31,7 @@ from tests.doors.door_setup import (
     plan_succeeded,
     served,
     token_of,
+    wait_until,
 )
 from tests.fakes import InMemory
 from tests.webhook_payloads import merged_payload, sign
@@ -108,8 +109,14 @@ def test_the_log_of_a_repair_and_of_a_delivery_carries_the_id_of_its_request(doo
     memory.github.answers[REQUEST_ID] = plan_succeeded
     door.post(SYNC, headers={"X-Request-Id": "repair-1"})
     deliver(door, **{"X-Request-Id": "delivery-1"})
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    ids = {line["event"]: line.get("http_request_id") for line in lines}
+    ids: dict[str, str] = {}
+
+    def is_told() -> bool:
+        lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+        ids.update({line["event"]: line.get("http_request_id", "") for line in lines})
+        return "delivery handled" in ids  # which is told after the answer
+
+    wait_until(is_told)
     assert (ids["request written"], ids["delivery handled"]) == ("repair-1", "delivery-1")
 
 
