@@ -267,3 +267,10 @@ class TestNewWorkspace:
     )
     def test_anything_else_somebody_may_need(self, content: bytes):
         assert not is_of_new_workspace(content)
+
+
+@pytest.mark.parametrize("lock_id", ["a\x00b", "line\n", "\x1b[2J", "half \ud800", "turned\u202e"])
+def test_a_lock_whose_id_nobody_can_type_is_malformed(lock_id: str):
+    lock = parse_lock(json.dumps({"ID": lock_id, "Who": "lena@laptop-17"}))
+    assert isinstance(lock, MalformedLock)
+    assert "nobody can type" in lock.reason

@@ -28,7 +28,7 @@ def test_a_row_holds_plain_values():
     assert row["pr_url"] == "https://github.com/acme/infra/pull/7"
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " =", "\n=", "\u00a0+", "\uff1d", "\uff20"])
 def test_a_spreadsheet_takes_no_cell_for_a_formula(start):
     (row,) = rows_of(request(project=f"{start}cmd()"))
     assert row["project"] == f"'{start}cmd()"

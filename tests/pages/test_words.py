@@ -61,6 +61,26 @@ def test_a_link_cannot_leave_its_brackets():
 
 
 @pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://github.com", "github.com"),
+        ("HTTPS://github.com/", None),
+        ("https://GitHub.com/a/b/pull/7?x#y", "github.com"),
+        ("http://127.0.0.1:8080/x", "127.0.0.1"),
+        ("https://github.com@evil.test/x", None),
+        ("https://evil.test\\@github.com/x", None),
+        ("https://github.com/\u202e", None),
+        ("https://github.com/x\n", None),
+        ("javascript:alert(1)//github.com", None),
+        ("//github.com/x", None),
+        (None, None),
+    ],
+)
+def test_the_host_of_an_address_is_the_one_a_browser_goes_to(address, host):
+    assert words.host_of(address) == host
+
+
+@pytest.mark.parametrize(
     ("length", "written"),
     [
         (timedelta(seconds=-5), "0 s"),

@@ -145,4 +145,6 @@ def _lock_fields(text: str) -> dict[str, str]:
         raise DocumentError(f"{', '.join(wrong)} of the lock {'is' if len(wrong) == 1 else 'are'} no text")
     if not stored.get("ID"):
         raise DocumentError("The lock has no ID")
+    if not str(stored["ID"]).isprintable():
+        raise DocumentError("The ID of the lock holds characters that nobody can type")
     return {name: stored.get(name, "") for name in _FIELDS}

@@ -11,7 +11,7 @@ from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.offers import OpenDispatch, open_dispatches
 from tfpilot.operations.rights import find_refusal, find_refusal_to_dispatch
-from tfpilot.ui import shell, words
+from tfpilot.ui import links, shell, words
 from tfpilot.ui.desk import Desk
 from tfpilot.ui.dispatch_tasks import NAMES, ChooseRun, ConfirmNoRun, FindRun
 
@@ -112,7 +112,7 @@ def _show_candidate(
     run_id = run.fact.run_id or 0
     last = _show_row(
         (
-            words.link(str(run_id), run.fact.html_url),
+            links.link(str(run_id), run.fact.html_url),
             words.plain(run.title or words.NOTHING),
             words.plain(run.actor or words.NOTHING),
             words.code(run.event) if run.event else words.NOTHING,

@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from tfpilot.core.dispatch import DispatchEnd, DispatchResult
-from tfpilot.ui import shell, words
+from tfpilot.ui import links, shell, words
 from tfpilot.ui.desk import Desk
 from tfpilot.ui.dispatch_tasks import NAMES, ChooseRun, ClearLock, ConfirmNoRun, Dispatch, Ended
 
@@ -92,7 +92,7 @@ def _name(result: DispatchResult) -> str:
 
 
 def _run(result: DispatchResult) -> str:
-    return words.link(f"run {result.run_id}", result.html_url)
+    return links.link(f"run {result.run_id}", result.html_url)
 
 
 def _reason(result: DispatchResult) -> str:

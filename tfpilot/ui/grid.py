@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
+import pandas as pd
 import streamlit as st
 from streamlit.column_config import MultiselectColumn
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from tfpilot.ui import looks
+from tfpilot.ui import looks, words
 from tfpilot.ui.looks import Look
 
 ROW_HEIGHT: Final = 32
 PAGER_WIDTH: Final = 340
+
+
+def frame(rows: Iterable[Mapping[str, Any]], *, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows as a table takes them: a text on one line, with a mark for what cannot be seen in it."""
+    shown = [
+        {name: words.visible(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows
+    ]
+    return pd.DataFrame(shown, columns=columns)
 
 
 def page_numbers(total: int, page: str, *, size: int) -> tuple[int, int, int]:

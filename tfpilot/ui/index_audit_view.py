@@ -18,7 +18,7 @@ from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.operations.index_fixes import plan_fixes
 from tfpilot.ui import index_acts, index_address, index_fix_view, index_rows, looks, shell, tables, words
-from tfpilot.ui.grid import PAGER_WIDTH, ROW_HEIGHT, chips, page_numbers, selected_rows
+from tfpilot.ui.grid import PAGER_WIDTH, ROW_HEIGHT, chips, frame, page_numbers, selected_rows
 from tfpilot.ui.index_desk import IndexDesk, Shelf
 from tfpilot.ui.index_rows import AuditView, FindingRow, entry_name
 
@@ -168,7 +168,7 @@ def _table_key(view: AuditView, page: Sequence[FindingRow]) -> str:
 
 
 def _frame(edges: Edges, shelf: Shelf, page: Sequence[FindingRow]) -> pd.DataFrame:
-    return pd.DataFrame([_cells(edges, shelf, row) for row in page])
+    return frame(_cells(edges, shelf, row) for row in page)
 
 
 def _cells(edges: Edges, shelf: Shelf, row: FindingRow) -> Mapping[str, Any]:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pandas as pd
 import streamlit as st
 from streamlit.column_config import LinkColumn, TextColumn
 
@@ -17,7 +16,7 @@ from tfpilot.core.roles import Right
 from tfpilot.edges import Edges
 from tfpilot.operations.deliveries import SHOWN, DeliveriesView, Disposition, open_deliveries
 from tfpilot.ui import index_acts, shell, tables, words
-from tfpilot.ui.grid import ROW_HEIGHT, chips, selected_rows
+from tfpilot.ui.grid import ROW_HEIGHT, chips, frame, selected_rows
 from tfpilot.ui.index_acts import Replayed
 from tfpilot.ui.index_desk import IndexDesk
 from tfpilot.ui.looks import Look
@@ -128,7 +127,7 @@ def _choose(kept: Sequence[StoredDelivery], now: datetime) -> Sequence[StoredDel
     key = f"index_kept_{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     chosen = [kept[number] for number in selected_rows(key, len(kept))]
     st.dataframe(
-        pd.DataFrame([_kept_cells(each, now) for each in kept]),
+        frame(_kept_cells(each, now) for each in kept),
         key=key,
         hide_index=True,
         height="content",
@@ -144,7 +143,7 @@ def _choose(kept: Sequence[StoredDelivery], now: datetime) -> Sequence[StoredDel
         on_select="rerun",
         selection_mode="multi-row",
         alt="Deliveries that wait, dead letters first, each newest first: "
-        + "; ".join(f"{each.delivery.event} {each.delivery.guid}" for each in kept),
+        + "; ".join(f"{words.visible(each.delivery.event)} {each.delivery.guid}" for each in kept),
     )
     return chosen
 
@@ -209,7 +208,7 @@ def _show_handled(view: DeliveriesView, now: datetime) -> None:
             st.markdown("There is none of these among the last ones.")
             return
         st.dataframe(
-            pd.DataFrame([_handled_cells(each, now) for each in rows]),
+            frame(_handled_cells(each, now) for each in rows),
             key="index_handled",
             hide_index=True,
             height="content" if len(rows) <= 15 else 15 * ROW_HEIGHT,

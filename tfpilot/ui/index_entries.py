@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import pandas as pd
 import streamlit as st
 from streamlit.column_config import LinkColumn, TextColumn
 
@@ -15,7 +14,7 @@ from tfpilot.core.model import RequestRow, RunIndexEntry, WorkflowKind
 from tfpilot.edges import Edges
 from tfpilot.operations.run_index import IndexPage, browse_index, read_lines
 from tfpilot.ui import index_address, index_rows, shell, words
-from tfpilot.ui.grid import ROW_HEIGHT, page_numbers
+from tfpilot.ui.grid import ROW_HEIGHT, frame, page_numbers
 from tfpilot.ui.index_desk import IndexDesk, Shelf
 
 ROWS_PER_PAGE: Final = 15
@@ -68,7 +67,7 @@ def _show_rows(edges: Edges, desk: IndexDesk, shelf: Shelf, page: IndexPage) -> 
         for line, entry, row in zip(lines, entries, requests, strict=True)
     ]
     st.dataframe(
-        pd.DataFrame(rows),
+        frame(rows),
         key="index_entries",
         hide_index=True,
         height="content",

@@ -12,7 +12,7 @@ from tfpilot.core.index_fixes import FixKind
 from tfpilot.core.index_report import AuditReport
 from tfpilot.core.model import RequestRow, Severity
 from tfpilot.core.run_index import PREFIX
-from tfpilot.ui import words
+from tfpilot.ui import links, words
 from tfpilot.ui.spreadsheet import to_csv
 
 FOLD_FROM: Final = 3
@@ -99,7 +99,7 @@ def run_address(row: RequestRow | None, run_id: int | None) -> str:
     if row is None or run_id is None:
         return ""
     base, pull, _ = row.pr_url.partition("/pull/")
-    return f"{base}/actions/runs/{run_id}" if pull and words.is_web_address(base) else ""
+    return f"{base}/actions/runs/{run_id}" if pull and links.leads_to_github(base) else ""
 
 
 def findings_csv(report: AuditReport) -> str:

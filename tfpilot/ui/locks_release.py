@@ -63,7 +63,8 @@ def show(edges: Edges, desk: LocksDesk, judged: JudgedLock) -> None:
 def slug_of(judged: JudgedLock) -> str:
     """What the keys of one lock's widgets have in common."""
     lock = judged.lock
-    return hashlib.sha256(f"{lock.target} {lock.object_key} {lock.handle}".encode()).hexdigest()[:12]
+    told = f"{lock.target} {lock.object_key} {lock.handle}".encode(errors="surrogatepass")
+    return hashlib.sha256(told).hexdigest()[:12]
 
 
 def _show_attempt(edges: Edges, desk: LocksDesk, attempt: Attempt, listed: JudgedLock, *, slug: str) -> None:
@@ -80,7 +81,7 @@ def _show_attempt(edges: Edges, desk: LocksDesk, attempt: Attempt, listed: Judge
         typed = st.text_input(
             "Type the lock id to release it" if isinstance(judged.lock.lock, LockInfo) else "Type the key of its place",
             key=f"locks_typed_{slug}",
-            placeholder=f"{judged.lock.handle[:8]}…",
+            placeholder=f"{words.visible(judged.lock.handle)[:8]}…",
             max_chars=1024,
             autocomplete="off",
         )
@@ -163,7 +164,7 @@ def _reading(reading: LockReading | None, judged: JudgedLock) -> str:
 
 def _digest(text: str | None) -> str:
     """An item has no ETag: what stands in it is told apart by its SHA-256."""
-    return "without Info" if text is None else hashlib.sha256(text.encode()).hexdigest()
+    return "without Info" if text is None else hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _short(version: str) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 from tfpilot.core.state_locks import HolderRun, JudgedLock, LockVerdict
 from tfpilot.core.terraform import LockInfo
 from tfpilot.operations.locks import LockList, UnreadLocks
-from tfpilot.ui import shell, tables, words
+from tfpilot.ui import links, shell, tables, words
 from tfpilot.ui.looks import Look
 from tfpilot.ui.reset_address import link_to_reset
 
@@ -92,7 +92,7 @@ def _runs(judged: JudgedLock) -> str:
 
 
 def _run(holder: HolderRun) -> str:
-    run = words.link(str(holder.run.fact.run_id), holder.run.fact.html_url)
+    run = links.link(str(holder.run.fact.run_id), holder.run.fact.html_url)
     if not holder.request_id:
         return run
     return f"{run} of [{words.plain(holder.request_id)}]({shell.request_link(holder.request_id)})"

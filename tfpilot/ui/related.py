@@ -11,7 +11,7 @@ from tfpilot.core.intents import holds_lock
 from tfpilot.core.model import DispatchRecord, DispatchState, PullFact, RunFact, WorkflowKind
 from tfpilot.edges import Edges
 from tfpilot.operations.browse import RequestView
-from tfpilot.ui import dispatch_view, shell, tables, words
+from tfpilot.ui import dispatch_view, links, shell, tables, words
 from tfpilot.ui.desk import Desk
 from tfpilot.ui.facts import NAMES as FACT_NAMES
 
@@ -60,7 +60,7 @@ def _pull_row(what: str, pull: PullFact | None) -> Row:
     if pull is None or pull.number is None:
         return _row(what, _NONE, "")
     title = f" {pull.title}" if pull.title else ""
-    return _row(what, words.link(f"#{pull.number}{title}", pull.url), _pull_state(pull))
+    return _row(what, links.link(f"#{pull.number}{title}", pull.url), _pull_state(pull))
 
 
 def _pull_state(pull: PullFact) -> str:
@@ -82,7 +82,7 @@ def _run_row(kind: WorkflowKind, run: RunFact) -> Row:
     if run.run_id is None:
         return _row(what, ":gray[run not known]", _run_state(run))
     attempt = f", attempt {run.attempt}" if run.attempt else ""
-    return _row(what, words.link(f"{run.run_id}{attempt}", run.html_url or run.url), _run_state(run))
+    return _row(what, links.link(f"{run.run_id}{attempt}", run.html_url or run.url), _run_state(run))
 
 
 def _run_state(run: RunFact) -> str:
@@ -147,4 +147,4 @@ def _record_run(view: RequestView, record: DispatchRecord) -> str:
         return words.NOTHING
     run = view.request.runs.get(record.kind)
     is_current = run is not None and run.run_id == record.run_id
-    return words.link(str(record.run_id), (run.html_url or run.url) if run is not None and is_current else None)
+    return links.link(str(record.run_id), (run.html_url or run.url) if run is not None and is_current else None)

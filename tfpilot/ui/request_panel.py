@@ -12,7 +12,7 @@ from tfpilot.core.model import Finding
 from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, TfPilotError
 from tfpilot.operations.browse import RequestView, open_request
-from tfpilot.ui import desk, looks, shell, tables, words
+from tfpilot.ui import desk, links, looks, shell, tables, words
 
 _EVENTS_SHOWN: Final = 4
 
@@ -112,8 +112,8 @@ def _links(view: RequestView) -> Iterator[str]:
     """GitHub's pages about it: the pull request, and each run."""
     request = view.request
     if request.pr_number is not None:
-        yield words.link(f"PR #{request.pr_number}", request.pull.url if request.pull else None)
+        yield links.link(f"PR #{request.pr_number}", request.pull.url if request.pull else None)
     for kind, run in request.runs.items():
         url = run.html_url or run.url
-        if words.is_web_address(url):
-            yield words.link(f"{kind.value.replace('_', ' ')} run", url)
+        if links.leads_to_github(url):
+            yield links.link(f"{kind.value.replace('_', ' ')} run", url)

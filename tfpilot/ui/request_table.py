@@ -12,7 +12,7 @@ from streamlit.column_config import LinkColumn, TextColumn
 
 from tfpilot.core.document import format_time
 from tfpilot.core.model import RequestRow
-from tfpilot.ui import looks, spreadsheet, words
+from tfpilot.ui import grid, links, looks, spreadsheet, words
 from tfpilot.ui.grid import ROW_HEIGHT, chips
 from tfpilot.ui.looks import Look
 
@@ -55,8 +55,7 @@ def selected_in(rows: Sequence[RequestRow], *, key: str, before: str | None) -> 
 
 def frame(rows: Sequence[RequestRow], now: datetime) -> pd.DataFrame:
     """The cells of the rows, with every column that a table may show."""
-    cells = [_cells(row, now) for row in rows]
-    return pd.DataFrame(cells, columns=[*WIDE, "Error"])
+    return grid.frame((_cells(row, now) for row in rows), columns=[*WIDE, "Error"])
 
 
 def to_csv(rows: Iterable[RequestRow], now: datetime) -> str:
@@ -98,7 +97,7 @@ def _cells(row: RequestRow, now: datetime) -> Mapping[str, Any]:
         "Module": row.module,
         "Repo": row.repo,
         "Updated": words.lasting(now - row.updated_at) if row.updated_at else "",
-        "PR": row.pr_url if words.is_web_address(row.pr_url) else "",
+        "PR": row.pr_url if links.leads_to_github(row.pr_url) else "",
         "Error": row.error or "",
     }
 

@@ -15,7 +15,17 @@ from tfpilot.edges import Edges
 from tfpilot.errors import DocumentError, GitHubError, NotFoundError, StorageError
 from tfpilot.operations.browse import RequestView
 from tfpilot.operations.offers import offers
-from tfpilot.ui import dispatch_open, dispatch_outcome, dispatch_view, filters, looks, request_panel, shell, words
+from tfpilot.ui import (
+    dispatch_open,
+    dispatch_outcome,
+    dispatch_view,
+    filters,
+    links,
+    looks,
+    request_panel,
+    shell,
+    words,
+)
 from tfpilot.ui.desk import Desk, Verb
 
 _LOOK_OFTEN: Final = timedelta(milliseconds=500)
@@ -98,9 +108,9 @@ def _belongings(view: RequestView) -> Iterator[str]:
     yield words.code(request.module) or "no module"
     pull_url = (request.pull.url if request.pull else None) or ""
     if request.repo is not None:
-        yield words.link(str(request.repo), pull_url.partition("/pull/")[0])
+        yield links.link(str(request.repo), pull_url.partition("/pull/")[0])
     if request.pr_number is not None:
-        yield words.link(f"PR #{request.pr_number}", pull_url)
+        yield links.link(f"PR #{request.pr_number}", pull_url)
     if request.branch:
         yield f"branch {words.code(request.branch)}"
     if request.created_by:

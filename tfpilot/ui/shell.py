@@ -168,7 +168,7 @@ def go_to_request(request_id: str) -> None:
 
 def request_link(request_id: str) -> str:
     """The address of the request's page, seen from another page of the portal; for cells of a table."""
-    return f"request?id={quote(request_id)}"
+    return f"request?id={quote(request_id, errors='replace')}"
 
 
 def age_badge(label: str, at: datetime | None, now: datetime, *, icon: str = "schedule") -> str:

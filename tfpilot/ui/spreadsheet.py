@@ -7,7 +7,9 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# The wide ones are taken for the others where people write in them; blanks before either are left out.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_BLANK_STARTS: Final = ("\t", "\r")
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -22,4 +24,5 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _neutral(value: object) -> object:
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else value
+    is_formula = text.startswith(_BLANK_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
+    return f"'{text}" if is_formula else value

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
 
 from tfpilot.core.timeline import Lane, Span, Timeline, Tone
-from tfpilot.ui import looks
+from tfpilot.ui import looks, words
 
 _LANE_HEIGHT: Final = 25
 _AXIS_HEIGHT: Final = 34
 _PLOT_WIDTH: Final = 940
 """About as many pixels as the lanes get in a window of 1440; only to judge which labels fit."""
+_LONGEST: Final = 120
 _LETTER: Final = 6.3
 _MARGIN: Final = 12
 _SHORTEST: Final = timedelta(minutes=10)
@@ -57,7 +58,23 @@ def show(timeline: Timeline) -> None:
             return
         dark = st.context.theme.type == "dark"
         colours = looks.chart_colours(dark=dark)
-        st.vega_lite_chart(chart(timeline, colours), width="stretch", alt=described(timeline))
+        told = readable(timeline)
+        st.vega_lite_chart(chart(told, colours), width="stretch", alt=described(told))
+
+
+def readable(timeline: Timeline) -> Timeline:
+    """The timeline with its texts as a chart can show them: on one line, without characters that cannot be seen, and
+    not longer than a line. Nothing in a chart is read as Markdown."""
+    return replace(
+        timeline,
+        moments=tuple(replace(moment, text=_short(moment.text)) for moment in timeline.moments),
+        spans=tuple(replace(span, text=_short(span.text)) for span in timeline.spans),
+    )
+
+
+def _short(text: str) -> str:
+    shown = words.visible(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def chart(timeline: Timeline, colours: Mapping[str, str]) -> dict[str, Any]:

@@ -16,20 +16,26 @@ _WORD_JOINER: Final = "\u2060"
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+# Neither a login nor a backslash before the path: browsers and parsers do not agree where such an address leads.
+_WEB_ADDRESS: Final = re.compile(r"https?://(?P<host>[A-Za-z0-9.-]+)(?::[0-9]+)?(?:[/?#][!-~]*)?")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 
 
+def visible(text: object) -> str:
+    """The text on one line where nothing reads it as Markdown, with a mark for each character that cannot be seen."""
+    return _INVISIBLE.sub("�", " ".join(str(text).split()))
+
+
 def plain(text: object) -> str:
     """The text as itself inside Markdown: no markup, link, icon, formula, HTML or control character comes of it."""
-    flat = _INVISIBLE.sub("�", " ".join(str(text).split()))
-    return _SELF_LINKING.sub(rf"\1{_WORD_JOINER}", _PUNCTUATION.sub(r"\\\1", flat))
+    return _SELF_LINKING.sub(rf"\1{_WORD_JOINER}", _PUNCTUATION.sub(r"\\\1", visible(text)))
 
 
 def code(text: object, *, longest: int = 80) -> str:
     """The text as inline code, cut after `longest` characters; for what a person may copy."""
-    flat = _INVISIBLE.sub("�", " ".join(str(text).split()))
+    flat = visible(text)
     if len(flat) > longest:
         flat = f"{flat[:longest]}…"
     if not flat:
@@ -50,6 +56,12 @@ def link(label: str, url: str | None) -> str:
 def is_web_address(url: str | None) -> bool:
     """Whether the text may become a link: http or https, printable, one word."""
     return url is not None and re.fullmatch(r"https?://[!-~]+", url) is not None
+
+
+def host_of(url: str | None) -> str | None:
+    """The host that a browser takes the address to, in lower case; None for anything but a plain web address."""
+    found = _WEB_ADDRESS.fullmatch(url or "")
+    return found["host"].lower() if found else None
 
 
 def number(count: int) -> str:
