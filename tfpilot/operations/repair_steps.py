@@ -8,6 +8,7 @@ from datetime import datetime
 from tfpilot.core.cleanup import find_destroy_to_clean_up
 from tfpilot.core.model import (
     ArchiveCopy,
+    ClaimOutcome,
     CleanupDispatch,
     GitHubFacts,
     IndexBackfill,
@@ -112,6 +113,8 @@ def _backfilled(edges: Edges, request_id: str, step: IndexBackfill, done: StepsD
         return _with_notice(done, f"The index entry of run {step.run_id} was not written: {error.message}")
     if not claim.holds:
         return _with_notice(done, f"Run {step.run_id} was claimed by {claim.owner or 'an unreadable entry'} meanwhile")
+    if claim.outcome is ClaimOutcome.OWN:
+        return done  # another repair of the same request wrote it meanwhile, and tells so
     return replace(done, steps=(*done.steps, step))
 
 
