@@ -18,14 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA PRIVATE KEY-----\n"
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of this machine, no `.env`, and a working directory of its own."""
-    for name in list(os.environ):
-        if name.startswith(("TFPILOT_", "GITHUB_", "AWS_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:

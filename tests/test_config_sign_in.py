@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,14 +20,7 @@ SECTION = {
 PROXY = {"TFPILOT_PROXY_HEADER": "X-Forwarded-User", "TFPILOT_PROXY_SECRET": "0123456789abcdef"}
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of this machine, no `.env`, and a working directory of its own."""
-    for name in list(os.environ):
-        if name.startswith(("TFPILOT_", "GITHUB_", "AWS_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 def check(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:

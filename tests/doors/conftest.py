@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -34,14 +33,9 @@ from tfpilot.sandbox.github import World, serve
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    """No setting of this machine, no `.env`, and a working directory of its own."""
-    for name in list(os.environ):
-        if name.startswith(("TFPILOT_", "GITHUB_", "AWS_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
+def no_instance_metadata(bare_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the AWS SDK ask the machine who it is."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -22,12 +22,8 @@ class S3AuditTrail:
 
     def __init__(self, bucket: Bucket, *, keys: Sequence[bytes]) -> None:
         self._bucket = bucket
-        self._keys = tuple(keys) or (NO_KEY,)
+        self.keys: Sequence[bytes] = tuple(keys) or (NO_KEY,)
         self.has_key = bool(keys)
-
-    @property
-    def keys(self) -> Sequence[bytes]:
-        return self._keys
 
     def read(self, *, since: datetime, until: datetime) -> Sequence[AuditRecord]:
         # A batch is kept under the day of its first record, which may be the day before.

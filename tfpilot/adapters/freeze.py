@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from tfpilot.adapters.records import MAX_RECORD_BYTES
-from tfpilot.adapters.s3 import Body, Bucket
+from tfpilot.adapters.s3 import Bucket
 from tfpilot.core.document import object_of, parse_json, render_document
 from tfpilot.core.freeze import FreezeNotice, notice_fields, parse_notice
 from tfpilot.errors import ConflictError, DocumentError, StorageError
@@ -31,8 +31,8 @@ class S3Freeze:
         if last is not None and time.monotonic() - last[0] < max_age.total_seconds():
             return last[1]
         asked = time.monotonic()
-        body = self._body()
-        return self._remember(asked, None if body is None else _notice(body))
+        stored = self._stored()
+        return self._remember(asked, None if stored is None else stored[0])
 
     def put(self, notice: FreezeNotice) -> None:
         try:
@@ -43,32 +43,28 @@ class S3Freeze:
 
     def lift(self) -> FreezeNotice | None:
         try:
-            body = self._body()
+            stored = self._stored()
         except StorageError as unreadable:
             if not isinstance(unreadable.__cause__, DocumentError):
                 raise
             raise StorageError(unreadable.message, f"Remove {FREEZE} from the bucket by hand.") from unreadable
-        if body is None:
+        if stored is None:
             return self._remember(time.monotonic(), None)
-        self._bucket.delete(FREEZE, if_match=body.etag)
+        notice, etag = stored
+        self._bucket.delete(FREEZE, if_match=etag)
         self._remember(time.monotonic(), None)
-        return _notice(body)
+        return notice
 
-    def _body(self) -> Body | None:
+    def _stored(self) -> tuple[FreezeNotice, str] | None:
+        """The freeze and its ETag."""
         try:
             body = self._bucket.find(FREEZE, limit_bytes=MAX_RECORD_BYTES)
-            if body is not None:
-                parse_json(body.content, what=FREEZE)
+            return None if body is None else (parse_notice(object_of(parse_json(body.content, what=FREEZE))), body.etag)
         except DocumentError as error:
             raise StorageError(error.message, f"Look at {FREEZE}: while it is there, nothing is written.") from error
-        return body
 
     def _remember(self, asked: float, notice: FreezeNotice | None) -> FreezeNotice | None:
         with self._lock:
             if self._last is None or self._last[0] <= asked:
                 self._last = (asked, notice)
         return notice
-
-
-def _notice(body: Body) -> FreezeNotice:
-    return parse_notice(object_of(parse_json(body.content, what=FREEZE)))

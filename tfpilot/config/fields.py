@@ -88,18 +88,16 @@ def _kinds(names: frozenset[str]) -> frozenset[WorkflowKind]:
     return frozenset(WorkflowKind(name) for name in names)
 
 
-def _audit_key(value: SecretStr) -> SecretStr:
-    # A short key can be guessed offline from one record.
-    if any(len(part.strip()) < SHORTEST_AUDIT_KEY for part in value.get_secret_value().split(",")):
-        raise ValueError(f"must have at least {SHORTEST_AUDIT_KEY} characters (each, where several are given)")
-    return value
+def _each_at_least(shortest: int) -> AfterValidator:
+    """One secret, or several separated by commas, none of them so short that it can be guessed offline from something
+    that it signed."""
 
+    def check(value: SecretStr) -> SecretStr:
+        if any(len(part.strip()) < shortest for part in value.get_secret_value().split(",")):
+            raise ValueError(f"must have at least {shortest} characters (each, where several are given)")
+        return value
 
-def _webhook_secret(value: SecretStr) -> SecretStr:
-    # A short secret can be guessed offline from one signed delivery.
-    if any(len(part.strip()) < SHORTEST_WEBHOOK_SECRET for part in value.get_secret_value().split(",")):
-        raise ValueError(f"must have at least {SHORTEST_WEBHOOK_SECRET} characters (each, where several are given)")
-    return value
+    return AfterValidator(check)
 
 
 def _proxy_secret(value: SecretStr) -> SecretStr:
@@ -164,8 +162,8 @@ Logins = Annotated[Names, AfterValidator(_lower)]
 Hosts = Annotated[Names, AfterValidator(_hosts)]
 Rate = Annotated[int, Field(ge=1, le=MOST_PER_MINUTE)]
 Kinds = Annotated[frozenset[WorkflowKind], NoDecode, AfterValidator(_kinds), BeforeValidator(_names)]
-AuditKey = Annotated[SecretStr, AfterValidator(_audit_key)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
+AuditKey = Annotated[SecretStr, _each_at_least(SHORTEST_AUDIT_KEY)]
+WebhookSecret = Annotated[SecretStr, _each_at_least(SHORTEST_WEBHOOK_SECRET)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 ProxySecret = Annotated[SecretStr, AfterValidator(_proxy_secret)]
 IdentityHeader = Annotated[

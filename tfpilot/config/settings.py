@@ -178,19 +178,17 @@ class Settings(BaseSettings):
     @property
     def rules(self) -> GitHubRules:
         """What may be dispatched, and which webhooks are believed."""
-        secrets = self.github_webhook_secret.get_secret_value() if self.github_webhook_secret else ""
         return GitHubRules(
             workflow_files=self.workflow_files,
             base_branch=self.default_base_branch,
             dry_run_kinds=self.dry_run_kinds,
-            webhook_secrets=tuple(secret for part in secrets.split(",") if (secret := part.strip())),
+            webhook_secrets=_secrets_in(self.github_webhook_secret),
         )
 
     @property
     def audit_keys(self) -> tuple[bytes, ...]:
         """The keys of the audit, the one that seals first; none where it is not set."""
-        listed = self.audit_key.get_secret_value() if self.audit_key else ""
-        return tuple(key.encode() for part in listed.split(",") if (key := part.strip()))
+        return tuple(key.encode() for key in _secrets_in(self.audit_key))
 
     @property
     def workflow_files(self) -> Mapping[WorkflowKind, str]:
@@ -202,6 +200,12 @@ class Settings(BaseSettings):
             WorkflowKind.CLEANUP: self.cleanup_workflow_file,
             WorkflowKind.DRIFT_PLAN: self.drift_plan_workflow_file,
         }
+
+
+def _secrets_in(listed: SecretStr | None) -> tuple[str, ...]:
+    """The secrets in a list separated by commas; none where it is not set."""
+    parts = listed.get_secret_value().split(",") if listed is not None else ()
+    return tuple(secret for part in parts if (secret := part.strip()))
 
 
 def load_targets(file: Path) -> tuple[ResetTarget, ...]:

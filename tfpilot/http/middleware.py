@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tfpilot.errors import TfPilotError
 from tfpilot.http.answers import error_answer
+from tfpilot.http.starting import at_start
 
 INLINE_SCRIPT: Final = "sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA="
 """The one script within Streamlit's page, by what it says: no other can be put in."""
@@ -56,20 +57,15 @@ class SecurityHeaders:
             return
         is_secure = _is_secure(scope)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] in _STARTS:
-                message.setdefault("headers", [])
-                headers = MutableHeaders(scope=message)
-                for name, value in (_HEADERS | _TLS_HEADERS if is_secure else _HEADERS).items():
-                    headers.setdefault(name, value)
-                if is_secure:
-                    message["headers"] = [_secured(*header) for header in message["headers"]]
-            await send(message)
+        def add_headers(message: Message) -> None:
+            message.setdefault("headers", [])
+            headers = MutableHeaders(scope=message)
+            for name, value in (_HEADERS | _TLS_HEADERS if is_secure else _HEADERS).items():
+                headers.setdefault(name, value)
+            if is_secure:
+                message["headers"] = [_secured(*header) for header in message["headers"]]
 
-        await self._app(scope, receive, send_with_headers)
-
-
-_STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+        await self._app(scope, receive, at_start(send, add_headers))
 
 
 def _is_secure(scope: Scope) -> bool:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tfpilot.http.answers import TooOftenError, error_answer
 from tfpilot.http.bearer import token_in
 from tfpilot.http.paths import WEBHOOK, is_api
+from tfpilot.http.starting import at_start
 
 _MOST_KNOWN: Final = 1024
 
@@ -50,12 +51,11 @@ class RateLimits:
             await self._refuse(caller)(scope, receive, send)
             return
 
-        async def send_and_learn(message: Message) -> None:
-            if message["type"] == "http.response.start" and token:
+        def learn(message: Message) -> None:
+            if token:
                 self._learn(token, message["status"])
-            await send(message)
 
-        await self._app(scope, receive, send_and_learn)
+        await self._app(scope, receive, at_start(send, learn))
 
     def _learn(self, token: str, status: int) -> None:
         """A token that got something is known from now on, and one that GitHub does not know any more is not."""

@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, get_contextvars
 
+from tfpilot.http.starting import at_start
+
 HEADER: Final = "X-Request-Id"
 
 # In the log, `request_id` is a request for infrastructure.
@@ -29,13 +31,11 @@ class RequestIds:
             return
         request_id = _id_of(scope)
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"].endswith(".response.start"):
-                MutableHeaders(scope=message)[HEADER] = request_id
-            await send(message)
+        def name_it(message: Message) -> None:
+            MutableHeaders(scope=message)[HEADER] = request_id
 
         with bound_contextvars(**{_LOG_KEY: request_id}):
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, at_start(send, name_it))
 
 
 def current_request_id() -> str | None:

@@ -46,7 +46,7 @@ from tfpilot.operations.dispatch_intent import (
     write_intent,
 )
 from tfpilot.operations.history import note_event
-from tfpilot.operations.open_dispatches import adopted, look_for_run
+from tfpilot.operations.open_dispatches import adopted, look_for_run, told_of
 from tfpilot.operations.request_lock import HeldLock, request_lock
 from tfpilot.operations.rewrite import read_request, rewrite
 from tfpilot.operations.rights import check_may, check_may_dispatch
@@ -101,7 +101,7 @@ def _dispatch(
     edges: Edges, request: Request, kind: WorkflowKind, deed: Act, *, operator: Operator, recheck: Recheck
 ) -> DispatchResult:
     result = _dispatched(edges, request, kind, deed, operator=operator, recheck=recheck)
-    deed.tell(end=result.end.value, **({"runId": result.run_id} if result.run_id else {}))
+    deed.tell(**told_of(result))
     return result
 
 

@@ -100,8 +100,13 @@ def find_run(edges: Edges, request_id: str, kind: WorkflowKind, *, operator: Ope
         _open_search(edges, request, kind)
         deed.begin(kind=kind.value)
         result = look_for_run(edges, request, kind, operator=operator)
-        deed.tell(end=result.end.value, **({"runId": result.run_id} if result.run_id else {}))
+        deed.tell(**told_of(result))
         return result
+
+
+def told_of(result: DispatchResult) -> dict[str, str | int]:
+    """What the audit says of how a dispatch, or a look for its run, ended."""
+    return {"end": result.end.value, **({"runId": result.run_id} if result.run_id else {})}
 
 
 def look_for_run(

@@ -57,28 +57,23 @@ def sync(edges: Edges, request_id: str, *, mode: SyncMode, operator: Operator, d
     """
     stored = read_active(edges, check_request_id(request_id))
     if dry_run:
-        return _foreseen(edges, stored, mode=mode, operator=operator)
+        return _synced(edges, stored, None, mode=mode, operator=operator)
     with act(edges, operator, Deed.REPAIR if mode is SyncMode.REPAIR else Deed.SYNC, request_id) as deed:
-        request = parse_request(stored.document)
-        check_may(edges, operator, Right.SYNC, environment=request.environment)
-        now = edges.clock()
-        reason = _why_not_to_ask(edges, request, now) if mode is SyncMode.AUTO else None
-        if reason is not None:
-            return _not_asked(request, now, mode=mode, dry_run=False, reason=reason)
-        case = gather(edges, stored, now, dry_run=False)
-        _check_learned(edges, case, now, mode=mode, dry_run=False)
-        return _apply(edges, case, deed, mode=mode, operator=operator, now=now)
+        check_may(edges, operator, Right.SYNC, environment=parse_request(stored.document).environment)
+        return _synced(edges, stored, deed, mode=mode, operator=operator)
 
 
-def _foreseen(edges: Edges, stored: Stored, *, mode: SyncMode, operator: Operator) -> SyncResult:
-    """What a sync would do. Writes nothing."""
-    request, now = parse_request(stored.document), edges.clock()
+def _synced(edges: Edges, stored: Stored, deed: Act | None, *, mode: SyncMode, operator: Operator) -> SyncResult:
+    """What became of it; with no deed, what would: then nothing is written."""
+    request, now, dry_run = parse_request(stored.document), edges.clock(), deed is None
     reason = _why_not_to_ask(edges, request, now) if mode is SyncMode.AUTO else None
     if reason is not None:
-        return _not_asked(request, now, mode=mode, dry_run=True, reason=reason)
-    case = gather(edges, stored, now, dry_run=True)
-    _check_learned(edges, case, now, mode=mode, dry_run=True)
-    return _result(case, now, _plan(edges, case, now, operator=operator), mode=mode, dry_run=True, written=False)
+        return _not_asked(request, now, mode=mode, dry_run=dry_run, reason=reason)
+    case = gather(edges, stored, now, dry_run=dry_run)
+    _check_learned(edges, case, now, mode=mode, dry_run=dry_run)
+    if deed is None:
+        return _result(case, now, _plan(edges, case, now, operator=operator), mode=mode, dry_run=True, written=False)
+    return _apply(edges, case, deed, mode=mode, operator=operator, now=now)
 
 
 def _why_not_to_ask(edges: Edges, request: Request, now: datetime) -> str | None:
