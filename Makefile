@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := benchmarks/.venv
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement
-# Tests that share a server stay together in one worker. One more than a small machine has cores: many tests wait.
+# Tests that share a server stay together in one worker, in the order of tests/conftest.py. One more than a small machine has cores: many tests wait.
 WORKERS ?= 3
 
 .PHONY: help demo test soak crash fuzz check fix lock bench
@@ -21,7 +21,7 @@ demo: $(VENV)/.run ## install, and serve the portal on its sandbox at http://loc
 
 test: $(VENV)/.dev ## install with Chromium, and run every test
 	tools/chromium.sh $(BIN)/playwright
-	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m "not browser and not live"
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not browser and not live"
 	$(BIN)/pytest -m browser
 
 soak: $(VENV)/.dev ## the storm of 5,000 webhooks, which takes minutes
