@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := benchmarks/.venv
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement
-# Tests that share a server stay together in one worker, in the order of tests/conftest.py. One more than a small machine has cores: many tests wait.
-WORKERS ?= 3
+# Tests that share a server stay together in one worker, in the order of tests/conftest.py.
+WORKERS ?= 2
 
 .PHONY: help demo test soak crash fuzz check fix lock bench
 
